@@ -1,0 +1,167 @@
+"""What `pillars.yaml` may say. Every field has a unit in its description."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Hostname = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Server(Section):
+    """Where the service is reached and how it protects its session cookies."""
+
+    platform_hosts: list[Hostname] = Field(
+        default=["localhost", "127.0.0.1"],
+        min_length=1,
+        description="Host names of the platform: its admin, and the API for keys of any tenant",
+    )
+    tenant_domain: Hostname = Field(
+        default="localhost",
+        description="A new tenant is reached at SLUG.<this domain> unless it is given another name",
+    )
+    port: int = Field(default=8800, ge=1, le=65535, description="TCP port of the local web server")
+    https: bool = Field(
+        default=False,
+        description="True behind TLS: secure cookies, HSTS and https addresses",
+    )
+    trusted_proxy: bool = Field(
+        default=False,
+        description="True if a proxy in front sets X-Forwarded-Proto; no other forwarded header counts",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="If set, /metrics wants it as a bearer token"
+    )
+
+
+class Mapping(Section):
+    """How a detection becomes a canonical label."""
+
+    mode: Literal["rules_only"] = Field(
+        default="rules_only", description="Who maps: the rules of the detector files alone"
+    )
+    confidence_threshold: Probability = Field(
+        default=0.6, description="Mappings under this probability are not taken without review"
+    )
+    knowledge_refresh_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        le=300,
+        description="Seconds after which a running process sees a newly loaded taxonomy",
+    )
+
+
+class Limits(Section):
+    """What a request may weigh. A request over a limit is refused, never cut."""
+
+    item_bytes: int = Field(
+        default=65_536, ge=1_024, le=1_048_576, description="Bytes of one item of /map, as JSON"
+    )
+    request_bytes: int = Field(
+        default=8_388_608, ge=1_024, le=67_108_864, description="Bytes of one request's body"
+    )
+    batch_items: int = Field(default=1_000, ge=1, le=10_000, description="Items of /map/batch")
+    nesting_depth: int = Field(
+        default=32, ge=4, le=100, description="Levels of objects and arrays in one item"
+    )
+    label_chars: int = Field(
+        default=200, ge=16, le=1_000, description="Characters of a key of label_descriptions"
+    )
+    description_chars: int = Field(
+        default=2_000, ge=16, le=20_000, description="Characters of one label description"
+    )
+    label_descriptions: int = Field(
+        default=200, ge=1, le=5_000, description="Entries of label_descriptions in one item"
+    )
+
+
+class RateLimits(Section):
+    """Items a minute. One /map request is one item; a batch costs its items."""
+
+    key_items_per_minute: int = Field(default=1_200_000, ge=1, description="For one API key")
+    tenant_items_per_minute: int = Field(
+        default=2_400_000, ge=1, description="For all keys of a tenant together"
+    )
+
+
+class Idempotency(Section):
+    """How long a request sent with an Idempotency-Key is remembered."""
+
+    ttl_hours: int = Field(default=24, ge=1, le=168, description="Hours")
+
+
+class Retention(Section):
+    """How long data is kept before it is deleted, in days."""
+
+    events_days: int = Field(
+        default=455,
+        ge=30,
+        le=3_650,
+        description="Mapping events: 90 days hot and a year after; whole months are dropped",
+    )
+    reports_days: int = Field(default=2_555, ge=30, le=3_650, description="Finished reports")
+
+
+class Reports(Section):
+    """Limits of the compliance reports."""
+
+    max_period_days: int = Field(
+        default=400, ge=1, le=1_830, description="Days that one report may cover"
+    )
+
+
+class Observability(Section):
+    """Logs of the service. They hold metadata alone, whatever the level."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severe level that is written"
+    )
+
+
+class Services(Section):
+    """Where the servers behind Pillars are. Each is also a well-known environment variable."""
+
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://pillars@127.0.0.1:5432/pillars"),
+        description="PostgreSQL (DATABASE_URL)",
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Broker and rate limits: Redis or Valkey (REDIS_URL)",
+    )
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs sessions, keys the hashes (PILLARS_SECRET_KEY); at least 32 characters",
+    )
+    connection_seconds: int = Field(
+        default=600, ge=0, le=86_400, description="Seconds that a database connection is reused"
+    )
+
+
+class PillarsConfig(Section):
+    """The whole file."""
+
+    server: Server = Field(default_factory=Server)
+    mapping: Mapping = Field(default_factory=Mapping)
+    limits: Limits = Field(default_factory=Limits)
+    rate_limits: RateLimits = Field(default_factory=RateLimits)
+    idempotency: Idempotency = Field(default_factory=Idempotency)
+    retention: Retention = Field(default_factory=Retention)
+    reports: Reports = Field(default_factory=Reports)
+    observability: Observability = Field(default_factory=Observability)
+    services: Services = Field(default_factory=Services)
+
+    @model_validator(mode="after")
+    def _item_fits_request(self) -> "PillarsConfig":
+        if self.limits.item_bytes > self.limits.request_bytes:
+            raise ValueError(
+                "limits.item_bytes is larger than limits.request_bytes: "
+                "raise request_bytes or lower item_bytes"
+            )
+        return self

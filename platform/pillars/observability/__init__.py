@@ -1,0 +1,1 @@
+"""Logs, metrics and request ids. Everything that leaves here is metadata by construction."""
