@@ -1,0 +1,37 @@
+"""The audit trail."""
+
+import pgtrigger
+import uuid_utils.compat
+from django.db import models
+
+
+class AuditEntry(models.Model):
+    """One action of a person, a key or the system. It can be added, never changed or removed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    at = models.DateTimeField(auto_now_add=True)
+    action = models.CharField(max_length=64, help_text="What was done, as noun.verb")
+    actor = models.CharField(max_length=200, help_text="Who: user:NAME, key:ID, system:NAME")
+    target = models.CharField(max_length=200, blank=True, help_text="Id of what it was done to")
+    detail = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(fields=["action", "-at"], name="audit_action_at")]
+        triggers = [
+            # In the database, so that bulk updates and raw SQL are refused as well.
+            pgtrigger.Protect(
+                name="append_only", operation=pgtrigger.Update | pgtrigger.Delete
+            ),
+            pgtrigger.Protect(
+                name="no_truncate",
+                operation=pgtrigger.Truncate,
+                level=pgtrigger.Statement,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} by {self.actor}"

@@ -1,0 +1,1 @@
+"""What every API view shares: JSON in and out, the OpenAPI document, small helpers."""

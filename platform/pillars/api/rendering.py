@@ -1,0 +1,48 @@
+"""JSON in and out with orjson. Problems keep their own media type."""
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+
+from pillars.problems import Problem
+
+
+class JSONRenderer(BaseRenderer):
+    """Renders with orjson; dates are RFC 3339 in UTC."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
+
+
+class JSONParser(BaseParser):
+    """Reads at most `limits.request_bytes` and parses strictly (no NaN, no duplicates of UTF-8)."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        limit = settings.CONFIG.limits.request_bytes
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise Problem("payload_too_large", detail=f"One request may have {limit} bytes.")
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            raise Problem("invalid_json") from None

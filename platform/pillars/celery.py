@@ -1,0 +1,29 @@
+"""The Celery application and its schedule. Tasks that work in a tenant use tenants.tasks.TenantTask."""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
+
+app = Celery("pillars")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _keep_our_logging(**_kwargs: object) -> None:
+    """Django's logging configuration stands; Celery must not add handlers of its own."""
+
+
+app.conf.task_routes = {"tenants.*": {"queue": "tenants"}, "reporting.*": {"queue": "reports"}}
+app.conf.beat_schedule = {
+    "heartbeat": {"task": "pillars.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
+    "sweep-tenants": {"task": "tenants.sweep", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep-reports": {"task": "reporting.sweep", "schedule": 30.0, "options": {"expires": 30}},
+    "flush-key-use": {"task": "keys.flush_use", "schedule": 60.0, "options": {"expires": 60}},
+    "partitions": {"task": "mapping.maintain", "schedule": crontab(minute="7", hour="*/6")},
+    "idempotency": {"task": "mapping.expire_idempotency", "schedule": crontab(minute="23")},
+}
