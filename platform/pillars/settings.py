@@ -63,7 +63,7 @@ SHARED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
-TENANT_APPS = [*_BOTH, "mapping", "reporting"]
+TENANT_APPS = [*_BOTH, "access.usage", "mapping", "reporting"]
 INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
 
 TENANT_MODEL = "tenants.Tenant"

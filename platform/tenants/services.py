@@ -18,7 +18,7 @@ from tenants.context import public_context, tenant_context
 from tenants.errors import TenantError
 from tenants.models import RESERVED_SLUGS, Domain, Tenant, TenantState
 from tenants.selectors import forget_hosts
-from tenants.signals import tenant_schema_ready
+from tenants.signals import tenant_schema_ready, tenant_state_changed
 
 log = structlog.get_logger("tenants")
 PROVISIONING_STALE = timedelta(minutes=10)
@@ -141,6 +141,7 @@ def delete_tenant(*, tenant: Tenant, actor: str) -> None:
             detail={"slug": tenant.slug},
         )  # fmt: skip
     forget_hosts()
+    tenant_state_changed.send(sender=Tenant, tenant=tenant)
 
 
 def _change_state(
@@ -160,6 +161,7 @@ def _change_state(
         )  # fmt: skip
         tenant.state = locked.state
     forget_hosts()
+    tenant_state_changed.send(sender=Tenant, tenant=tenant)
 
 
 def _set_state(tenant: Tenant, state: TenantState, detail: str) -> None:

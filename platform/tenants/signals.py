@@ -5,3 +5,6 @@ from django.dispatch import Signal
 # Sent inside the tenant's context after its tables exist; receivers fill in what a tenant starts
 # with (roles, partitions). kwargs: tenant. Receivers must be idempotent: set-up may be repeated.
 tenant_schema_ready = Signal()
+
+# Sent after a tenant was suspended, resumed or deleted. kwargs: tenant.
+tenant_state_changed = Signal()

@@ -1,0 +1,1 @@
+"""API keys: they name the tenant, carry scopes and are counted against limits."""
