@@ -63,7 +63,7 @@ SHARED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
 ]
-TENANT_APPS = [*_BOTH, "access.usage", "mapping", "reporting"]
+TENANT_APPS = [*_BOTH, "access.usage", "access.idempotency", "mapping", "reporting"]
 INSTALLED_APPS = [*SHARED_APPS, *(app for app in TENANT_APPS if app not in SHARED_APPS)]
 
 TENANT_MODEL = "tenants.Tenant"
@@ -180,6 +180,7 @@ SPECTACULAR_SETTINGS = {
         "nor logged.\n\nErrors are RFC 9457 problem details; `code` is stable."
     ),
     "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_URLCONF": "pillars.urls.api",
     "SCHEMA_PATH_PREFIX": r"/",

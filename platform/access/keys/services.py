@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,6 +12,7 @@ from access.keys import limiter
 from access.keys.models import ApiKey, Scope
 from access.keys.secrets import digest, new_secret
 from audit.services import record
+from tenants.context import tenant_context
 from tenants.models import Tenant
 
 DEFAULT_GRACE = timedelta(hours=24)
@@ -55,10 +57,7 @@ def create_key(
         expires_at=expires_at,
         items_per_minute=items_per_minute,
     )
-    record(
-        action="key.created", actor=actor, target=str(key.id),
-        detail={"name": key.name, "scopes": key.scopes, "prefix": prefix},
-    )  # fmt: skip
+    _record(key, "key.created", actor, {"scopes": key.scopes, "prefix": prefix})
     return IssuedKey(key=key, secret=secret)
 
 
@@ -80,9 +79,9 @@ def rotate_key(*, key: ApiKey, actor: str, grace: timedelta = DEFAULT_GRACE) -> 
             "prefix", "secret_hash", "previous_prefix", "previous_hash", "previous_until",
         ]
     )  # fmt: skip
-    record(
-        action="key.rotated", actor=actor, target=str(key.id),
-        detail={"prefix": prefix, "old_valid_until": locked.previous_until.isoformat()},
+    _record(
+        locked, "key.rotated", actor,
+        {"prefix": prefix, "old_valid_until": locked.previous_until.isoformat()},
     )  # fmt: skip
     transaction.on_commit(limiter.forget_keys)
     return IssuedKey(key=locked, secret=secret)
@@ -96,6 +95,14 @@ def revoke_key(*, key: ApiKey, actor: str) -> ApiKey:
         locked.revoked_at = timezone.now()
         locked.previous_until = None
         locked.save(update_fields=["revoked_at", "previous_until"])
-        record(action="key.revoked", actor=actor, target=str(key.id), detail={"name": key.name})
+        _record(locked, "key.revoked", actor, {})
         transaction.on_commit(limiter.forget_keys)
     return locked
+
+
+def _record(key: ApiKey, action: str, actor: str, detail: dict[str, Any]) -> None:
+    """In the tenant's own trail, whoever acted: an operator's deed must be visible there too."""
+    with tenant_context(key.tenant):
+        record(
+            action=action, actor=actor, target=str(key.id), detail={"name": key.name, **detail}
+        )

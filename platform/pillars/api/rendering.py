@@ -42,6 +42,9 @@ class JSONParser(BaseParser):
         raw = stream.read(limit + 1)
         if len(raw) > limit:
             raise Problem("payload_too_large", detail=f"One request may have {limit} bytes.")
+        request = (parser_context or {}).get("request")
+        if request is not None:
+            request._request.raw_body = raw  # the idempotency check compares it
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:

@@ -1,0 +1,42 @@
+"""Limits on one item: bytes and nesting."""
+
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from pillars.problems import Problem
+
+
+def check_item(item: Any, *, raw: bytes | None = None) -> None:
+    """Raise a Problem if an item is too large or too deep.
+
+    `raw` is the item's JSON where the caller has it already (a single /map request).
+    """
+    limits = settings.CONFIG.limits
+    if raw is None:
+        raw = orjson.dumps(item)
+    if len(raw) > limits.item_bytes:
+        raise Problem("item_too_large", detail=f"One item may have {limits.item_bytes} bytes.")
+    # Nesting needs brackets: an item with few of them need not be walked.
+    if raw.count(b"[") + raw.count(b"{") > limits.nesting_depth and _deeper_than(
+        item, limits.nesting_depth
+    ):
+        raise Problem(
+            "too_deep", detail=f"One item may nest {limits.nesting_depth} levels of JSON."
+        )
+
+
+def _deeper_than(item: Any, levels: int) -> bool:
+    layer = [item]
+    for _ in range(levels + 1):
+        children: list[Any] = []
+        for node in layer:
+            if isinstance(node, dict):
+                children.extend(node.values())
+            elif isinstance(node, list):
+                children.extend(node)
+        layer = [child for child in children if isinstance(child, dict | list)]
+        if not layer:
+            return False
+    return True

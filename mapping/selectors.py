@@ -1,0 +1,86 @@
+"""The engine in force, and reads of events."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db.models import QuerySet
+
+from mapping.engine import Engine, Knowledge
+from mapping.models import MappingEvent
+from taxonomy.selectors import current_documents, current_serial
+from tenants.context import public_context, require_tenant
+
+
+class NoKnowledgeError(RuntimeError):
+    """No taxonomy has been loaded yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInForce:
+    """A compiled knowledge release. `serial` identifies the release."""
+
+    serial: int
+    engine: Engine
+
+
+_current: EngineInForce | None = None
+_checked_at = 0.0
+_lock = threading.Lock()
+
+
+def engine_in_force() -> EngineInForce:
+    """The engine for the newest release, looked for every `mapping.knowledge_refresh_seconds`.
+
+    One thread looks, the others go on with what they have. While the database is away the last
+    release stays in force. Raises NoKnowledgeError if none was ever loaded.
+    """
+    global _checked_at
+    now = time.monotonic()
+    if _current is not None and now - _checked_at < settings.CONFIG.mapping.knowledge_refresh_seconds:
+        return _current
+    if not _lock.acquire(blocking=_current is None):
+        return _required()
+    try:
+        _checked_at = now
+        _refresh()
+    except DatabaseError:
+        if _current is None:
+            raise
+    finally:
+        _lock.release()
+    return _required()
+
+
+def _required() -> EngineInForce:
+    if _current is None:
+        raise NoKnowledgeError("No taxonomy is loaded. Run `manage.py load_config`.")
+    return _current
+
+
+def _refresh() -> None:
+    global _current
+    with public_context():
+        serial = current_serial()
+        if serial is None or (_current is not None and _current.serial == serial):
+            return
+        documents = current_documents()
+    knowledge = Knowledge.from_documents(
+        documents.taxonomy, documents.detectors, documents.frameworks, documents.crosswalks
+    )
+    threshold = settings.CONFIG.mapping.confidence_threshold
+    _current = EngineInForce(documents.serial, Engine(knowledge, threshold=threshold))
+
+
+def forget_engine() -> None:
+    """Drop the compiled release of this process (after loading another one in it)."""
+    global _current, _checked_at
+    _current, _checked_at = None, 0.0
+
+
+def events() -> QuerySet[MappingEvent]:
+    """Events of the tenant that is active, newest first."""
+    require_tenant()
+    return MappingEvent.objects.all()

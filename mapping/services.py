@@ -1,0 +1,228 @@
+"""Verbs of mapping: map one detector output or many, and keep what was answered."""
+
+import hashlib
+import hmac
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import uuid_utils
+
+from mapping.engine import (
+    DetectorOutput,
+    MappingResult,
+    recordable_label,
+    recordable_ref,
+)
+from mapping.selectors import EngineInForce, engine_in_force
+from mapping.store import insert_events
+from pillars.observability import metrics
+from tenants.selectors import TenantRef, tenant_hash_key
+
+SCHEMA_VERSION = "2"
+
+
+@dataclass(frozen=True, slots=True)
+class MapItem:
+    """One detector output with what the caller says about it. Text fields are not trusted."""
+
+    detector: str
+    output: Any
+    detector_version: str | None = None
+    vendor: str | None = None
+    occurred_at: datetime | None = None
+    raw_ref: str | None = None
+    route: str | None = None
+    environment: str | None = None
+    expected_detectors: Sequence[str] | None = None
+    metadata: Mapping[str, Any] | None = None
+    label_descriptions: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """On whose behalf items are mapped."""
+
+    tenant: TenantRef
+    api_key_id: uuid.UUID
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappedItem:
+    """The answer to an item, and the event row that keeps it."""
+
+    response: dict[str, Any]
+    row: dict[str, Any]
+
+
+def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
+    """Map items without storing anything. Raises NoKnowledgeError."""
+    in_force = engine_in_force()
+    hash_text = _hasher(origin.tenant)
+    now = datetime.now(UTC)
+    return [_map_one(in_force, origin, item, hash_text, now) for item in items]
+
+
+def store_items(*, mapped: Sequence[MappedItem]) -> None:
+    """Keep the events of mapped items, all or none. Safe to repeat."""
+    insert_events([item.row for item in mapped])
+
+
+def count_items(*, mapped: Sequence[MappedItem]) -> None:
+    """Add mapped items to the metrics, once they are stored."""
+    for item in mapped:
+        row = item.row
+        # A detector without a file is counted as "other": label values must be bounded.
+        known = row["detector_map_version"] is not None
+        metrics.EVENTS.labels(row["detector"] if known else "other", row["decision"]).inc()
+        for finding in row["findings"]:
+            metrics.FINDINGS.labels(finding["method"]).inc()
+
+
+def _hasher(tenant: TenantRef) -> Callable[[str], str]:
+    key = tenant_hash_key(tenant.id)
+
+    def hash_text(text: str) -> str:
+        raw = text.encode("utf-8", "surrogatepass")
+        return hmac.digest(key, raw, hashlib.sha256).hex()[:32]
+
+    return hash_text
+
+
+def _safe(text: str | None, hash_text: Callable[[str], str]) -> str | None:
+    """The text if it is plainly an identifier; else a keyed hash that only says `the same again`."""
+    if text is None or recordable_ref(text) or recordable_label(text):
+        return text
+    return f"hmac:{hash_text(text)}"
+
+
+def _map_one(
+    in_force: EngineInForce,
+    origin: Origin,
+    item: MapItem,
+    hash_text: Callable[[str], str],
+    now: datetime,
+) -> MappedItem:
+    result = in_force.engine.map(
+        DetectorOutput(
+            detector=item.detector,
+            output=item.output,
+            detector_version=item.detector_version,
+            vendor=item.vendor,
+            label_descriptions=item.label_descriptions,
+        ),
+        hash_text=hash_text,
+    )
+    row = _row(in_force, origin, item, result, hash_text, now)
+    return MappedItem(response=_response(in_force, origin, result, row), row=row)
+
+
+def _row(
+    in_force: EngineInForce,
+    origin: Origin,
+    item: MapItem,
+    result: MappingResult,
+    hash_text: Callable[[str], str],
+    now: datetime,
+) -> dict[str, Any]:
+    versions = in_force.engine.knowledge.versions
+    expected = item.expected_detectors
+    return {
+        "id": str(uuid_utils.uuid7()),
+        "received_at": now,
+        "occurred_at": item.occurred_at,
+        "detector": _safe(result.detector, hash_text),
+        "detector_version": _safe(item.detector_version, hash_text),
+        "vendor": _safe(item.vendor, hash_text) or result.vendor,
+        "decision": result.decision,
+        "severity": result.severity,
+        "confidence": result.confidence,
+        "labels": result.taxonomy,
+        "scores": result.scores,
+        "findings": [
+            {
+                "source_label": f.source_label,
+                "source_digest": f.source_digest,
+                "canonical": f.canonical,
+                "confidence": f.confidence,
+                "method": f.method,
+                "score": f.score,
+                "severity": f.severity,
+                "count": f.count,
+            }
+            for f in result.findings
+        ],
+        "output_shape": result.output_shape,
+        "environment": item.environment,
+        "expected_detectors": [_safe(name, hash_text) for name in expected] if expected else None,
+        "route": _safe(item.route, hash_text),
+        "raw_ref": _safe(item.raw_ref, hash_text),
+        "metadata": _safe_metadata(item.metadata, hash_text) if item.metadata else None,
+        "request_id": origin.request_id,
+        "api_key_id": str(origin.api_key_id),
+        "release": in_force.serial,
+        "taxonomy_version": versions.taxonomy,
+        "detector_map_version": result.detector_map,
+        "model_version": versions.model,
+        "calibrator_version": versions.calibrator,
+    }
+
+
+def _safe_metadata(
+    metadata: Mapping[str, Any], hash_text: Callable[[str], str]
+) -> dict[str, Any]:
+    """What the earlier system's callers send, without anything that could quote raw text."""
+    kept = {
+        key: metadata[key]
+        for key in ("conflict_resolution_applied", "aggregation_method", "coverage_achieved")
+        if metadata.get(key) is not None
+    }
+    contributing = metadata.get("contributing_detectors")
+    if contributing:
+        kept["contributing_detectors"] = [_safe(name, hash_text) for name in contributing]
+    return kept
+
+
+def _response(
+    in_force: EngineInForce, origin: Origin, result: MappingResult, row: dict[str, Any]
+) -> dict[str, Any]:
+    versions = in_force.engine.knowledge.versions
+    policy = None
+    if row["environment"] is not None or row["expected_detectors"] is not None:
+        policy = {
+            "expected_detectors": row["expected_detectors"] or [],
+            "environment": row["environment"],
+        }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "event_id": row["id"],
+        "decision": result.decision,
+        "severity": result.severity,
+        "taxonomy": result.taxonomy,
+        "scores": result.scores,
+        "confidence": result.confidence,
+        "findings": row["findings"],
+        "controls": result.controls,
+        "notes": result.notes,
+        "provenance": {
+            "vendor": row["vendor"],
+            "detector": row["detector"],
+            "detector_version": row["detector_version"],
+            "raw_ref": row["raw_ref"],
+            "route": row["route"],
+            "model": versions.model,
+            "tenant_id": origin.tenant.slug,
+            "ts": row["received_at"],
+        },
+        "policy_context": policy,
+        "version_info": {
+            "taxonomy": versions.taxonomy,
+            "detector_map": result.detector_map,
+            "frameworks": versions.frameworks,
+            "model": versions.model,
+            "calibrator": versions.calibrator,
+        },
+    }
