@@ -123,6 +123,8 @@ DATABASES["default"].setdefault("OPTIONS", {}).update(
         "options": "-c statement_timeout=30000 -c lock_timeout=5000",
     }
 )
+# Nothing is cached across requests by Django or a library: a shared cache is where tenants leak.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 REDIS_URL = CONFIG.services.redis_url.get_secret_value()
 
 LANGUAGE_CODE = "en-gb"

@@ -1,0 +1,120 @@
+"""Liveness, readiness and metrics.
+
+Ready means: this process can answer /map. The parts that /map needs decide the status code; the
+others are named as degraded, because taking a web server out of service would not bring them back.
+"""
+
+import hmac
+import importlib
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from rest_framework.renderers import TemplateHTMLRenderer
+
+from access.keys.limiter import store
+from mapping.selectors import NoKnowledgeError, engine_in_force
+from pillars.observability.metrics import exposition
+from pillars.problems import response as problem
+
+HEARTBEAT_KEY = "pillars:heartbeat"
+HEARTBEAT_STALE_SECONDS = 45
+REQUIRED = frozenset({"database", "knowledge"})
+
+
+class HtmlRenderer(TemplateHTMLRenderer):
+    """The API documentation page answers in HTML whatever the client accepts."""
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """The process answers. Checks nothing else: a restart would not mend other parts."""
+    return JsonResponse({"status": "live"})
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    """Checks each part and names what fails: 200 `ready` or `degraded`, 503 `unavailable`."""
+    parts = {name: check() for name, check in CHECKS.items()}
+    failed = {name for name, state in parts.items() if state != "ok"}
+    status = "unavailable" if failed & REQUIRED else "degraded" if failed else "ready"
+    body = {"status": status, "parts": parts, "failed": sorted(failed)}
+    return JsonResponse(body, status=503 if status == "unavailable" else 200)
+
+
+@require_safe
+def metrics_view(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format; behind `server.metrics_token` if that is set."""
+    token = settings.CONFIG.server.metrics_token
+    if token is not None:
+        given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+            return problem(request, "missing_credentials", detail="Send the metrics token.")
+    body, content_type = exposition()
+    return HttpResponse(body, content_type=content_type)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        connection.close()
+        return "The database does not answer. Check DATABASE_URL and the server."
+    return "ok"
+
+
+def _knowledge() -> str:
+    try:
+        engine_in_force()
+    except NoKnowledgeError as error:
+        return str(error)
+    except DatabaseError:
+        return "The taxonomy cannot be read: the database does not answer."
+    return "ok"
+
+
+def _broker() -> str:
+    try:
+        store().ping()
+    except (redis.RedisError, OSError):
+        return "The broker does not answer: background work waits, limits are kept per process."
+    return "ok"
+
+
+def _worker() -> str:
+    try:
+        seen: Any = store().get(HEARTBEAT_KEY)
+    except (redis.RedisError, OSError):
+        return "Unknown while the broker does not answer."
+    if seen is None or time.time() - float(seen) > HEARTBEAT_STALE_SECONDS:
+        return "No sign of life from worker and beat: reports and set-ups wait for them."
+    return "ok"
+
+
+@cache
+def _pdf() -> str:
+    try:
+        importlib.import_module("weasyprint")
+    except OSError:
+        return (
+            "PDF reports are off: the system library pango is missing. "
+            "Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
+        )
+    return "ok"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "database": _database,
+    "knowledge": _knowledge,
+    "broker": _broker,
+    "worker": _worker,
+    "pdf": _pdf,
+}

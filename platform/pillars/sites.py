@@ -1,0 +1,60 @@
+"""The two admin sites. Every page is registered here, explicitly, on the site where it belongs."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from unfold.sites import UnfoldAdminSite
+
+from access.keys.admin import register_for_platform as platform_keys
+from access.keys.admin import register_for_tenant as tenant_keys
+from access.users.admin import register as people
+from audit.admin import register as audit
+from mapping.admin import register as events
+from pillars import dashboards
+from reporting.admin import register as reports
+from taxonomy.admin import register as knowledge
+from tenants.admin import register as tenants
+from tenants.context import PUBLIC, current_schema
+
+
+class PlatformSite(UnfoldAdminSite):
+    """For operators: tenants, their keys, the knowledge. It never shows a tenant's data."""
+
+    site_header = "Pillars platform"
+    site_title = "Pillars platform"
+    index_title = "Platform"
+    index_template = "pillars/platform_index.html"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Only in the public schema."""
+        return current_schema() == PUBLIC and super().has_permission(request)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """The start page."""
+        return super().index(request, {**dashboards.platform(), **(extra_context or {})})
+
+
+class TenantSite(UnfoldAdminSite):
+    """For the people of one tenant: events, reports, keys, people, and the knowledge to read."""
+
+    site_header = "Pillars"
+    site_title = "Pillars"
+    index_title = "Overview"
+    index_template = "pillars/tenant_index.html"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Only in a tenant's schema."""
+        return current_schema() != PUBLIC and super().has_permission(request)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """The start page."""
+        return super().index(request, {**dashboards.tenant(), **(extra_context or {})})
+
+
+platform_site = PlatformSite(name="platform_admin")
+tenant_site = TenantSite(name="tenant_admin")
+
+for add in (tenants, platform_keys, people, knowledge, audit):
+    add(platform_site)
+for add in (events, reports, tenant_keys, people, knowledge, audit):
+    add(tenant_site)

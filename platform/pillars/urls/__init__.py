@@ -1,0 +1,1 @@
+"""URL tables: the API (everywhere), the platform's host, a tenant's host."""

@@ -1,0 +1,40 @@
+"""What every host serves: the API at / and at /api/v1/, its documentation, liveness."""
+
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+
+from pillars import health
+
+_documented = [
+    path("", include("pillars.urls.api")),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+]
+
+
+def _docs(name: str) -> list[URLPattern]:
+    public = {"authentication_classes": [], "permission_classes": [], "throttle_classes": []}
+    return [
+        path("openapi.json", SpectacularJSONAPIView.as_view(**public), name=f"{name}-openapi"),
+        path(
+            "docs",
+            SpectacularSwaggerView.as_view(
+                url_name=f"{name}-openapi",
+                renderer_classes=[health.HtmlRenderer],
+                **public,
+            ),
+            name=f"{name}-docs",
+        ),
+    ]
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *_documented,
+    *_docs("root"),
+    path("api/v1/", include((_documented, "v1"))),
+    path("api/v1/", include(_docs("v1"))),
+]
+handler400 = "pillars.errors.bad_request"
+handler403 = "pillars.errors.forbidden"
+handler404 = "pillars.errors.not_found"
+handler500 = "pillars.errors.server_error"

@@ -1,0 +1,21 @@
+"""Addresses on a tenant's host names."""
+
+from django.urls import path
+from django.views.generic import RedirectView
+
+from pillars.sites import tenant_site
+from pillars.urls.common import (
+    handler400,
+    handler403,
+    handler404,
+    handler500,
+)
+from pillars.urls.common import urlpatterns as common
+
+__all__ = ["handler400", "handler403", "handler404", "handler500", "urlpatterns"]
+
+urlpatterns = [
+    *common,
+    path("admin/", tenant_site.urls),
+    path("", RedirectView.as_view(url="/admin/"), name="home"),
+]
