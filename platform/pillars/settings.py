@@ -53,6 +53,7 @@ _BOTH = [
 SHARED_APPS = [
     "unfold",  # before django_tenants, which brings admin templates of its own
     "unfold.contrib.filters",
+    "pillars",
     "tenants",
     "django_tenants",
     *_BOTH,
