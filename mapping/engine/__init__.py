@@ -1,0 +1,28 @@
+"""The mapping engine: plain Python, no Django, no I/O.
+
+``Knowledge`` is what the engine knows (taxonomy, detector files, frameworks, crosswalks);
+``Engine.map`` turns one raw detector output into canonical labels with their evidence.
+"""
+
+from mapping.engine.engine import Engine
+from mapping.engine.knowledge import Knowledge
+from mapping.engine.labels import recordable_label, recordable_ref
+from mapping.engine.types import (
+    DetectorOutput,
+    Finding,
+    KnowledgeError,
+    MappingResult,
+    VersionInfo,
+)
+
+__all__ = [
+    "DetectorOutput",
+    "Engine",
+    "Finding",
+    "Knowledge",
+    "KnowledgeError",
+    "MappingResult",
+    "VersionInfo",
+    "recordable_label",
+    "recordable_ref",
+]

@@ -1,0 +1,187 @@
+"""Shapes that labels come in when a tool, or the glue around it, drops the rest of the output.
+
+A bare label, labels joined by a sign, a list of labels, an object from label to verdict or score.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from mapping.engine.formats import UNPARSED
+from mapping.engine.labels import MAX_LABEL_CHARS, recordable_label
+from mapping.engine.readers import compile_verdict
+from mapping.engine.sink import Sink
+from mapping.engine.values import number
+from mapping.engine.vocabulary import LabelRule, Vocabulary
+
+_JOINED: Final = re.compile(r"\s*[|,;\n]\s*")
+_MAX_BARE_CHARS: Final = 10_000
+# A whole text that says that nothing was found. Never looked for inside a longer text.
+_NOTHING_FOUND: Final = frozenset(
+    (
+        "safe", "benign", "clean", "pass", "passed", "ok",
+        "no findings", "no issues", "nothing found", "none found",
+    )
+)  # fmt: skip
+# A whole text that is no label, and words that mark a failure.
+_NO_LABEL: Final = frozenset(("none", "null", "nil", "nan", "undefined", "n/a", "true", "false"))
+_FAILURE: Final = re.compile(
+    r"(?i)\b(?:errors?|exception|time-?out|timed out|unavailable|traceback|forbidden"
+    r"|unauthori[sz]ed|rate limit|too many requests|bad gateway)\b"
+)
+# Members that name the label of a record, in the order in which they are tried.
+_LABEL_MEMBERS: Final = (
+    "entity_type", "entity_group", "label", "category", "type", "name", "entity", "rule_id", "code",
+)  # fmt: skip
+
+_verdict = compile_verdict("finding")
+FindRule = Callable[[str], LabelRule | None]
+
+
+def is_failure(value: Any) -> bool:
+    """Whether an object states an error: `{"error": {...}}`, `{"message": ..., "__type": ...}`."""
+    if not isinstance(value, dict):
+        return False
+    if value.get("error") or value.get("errors") or "__type" in value or value.get("exception"):
+        return True
+    return value.get("object") == "error" or ("message" in value and "code" in value)
+
+
+def _pieces(text: str) -> list[str]:
+    return [piece for piece in _JOINED.split(text.strip()) if piece]
+
+
+def _looks_like_label(text: str) -> bool:
+    return (
+        text.casefold() not in _NO_LABEL
+        and recordable_label(text)
+        and _FAILURE.search(text) is None
+    )
+
+
+def _read_text(text: str, find: FindRule, sink: Sink) -> bool:
+    if len(text) > _MAX_BARE_CHARS:
+        return False
+    whole = text.strip().strip("\"'")
+    if not whole:
+        return False
+    rule = find(whole)
+    if rule is not None:
+        sink.add(rule)
+        return True
+    if whole.casefold().rstrip(".") in _NOTHING_FOUND:
+        return True
+    pieces = _pieces(whole)
+    rules = [find(piece) for piece in pieces]
+    if not any(rules) and not all(_looks_like_label(piece) for piece in pieces):
+        return False
+    for piece, known in zip(pieces, rules, strict=True):
+        sink.add(known or piece)
+    return bool(pieces)
+
+
+def _read_strings(items: list[Any], find: FindRule, sink: Sink) -> bool:
+    texts = [item for item in items if isinstance(item, str) and item]
+    if not texts or len(texts) != len(items):
+        return False
+    rules = [find(text) for text in texts]
+    if not any(rules) and not all(_looks_like_label(text) for text in texts):
+        return False
+    for text, rule in zip(texts, rules, strict=True):
+        sink.add(rule or text)
+    return True
+
+
+def _is_verdict(value: Any) -> bool:
+    if isinstance(value, bool):
+        return True
+    found = number(value) if not isinstance(value, str) else None
+    return found is not None and 0 <= found <= 1
+
+
+def _read_object(box: dict[Any, Any], find: FindRule, threshold: float, sink: Sink) -> bool:
+    named = [(key, value) for key, value in box.items() if isinstance(key, str)]
+    known = any(find(key) is not None and _is_verdict(value) for key, value in named)
+    if not known and not (named and all(_is_verdict(value) for _, value in named)):
+        return False
+    for key, value in named:
+        rule = find(key)
+        if not _is_verdict(value):
+            sink.unreadable += rule is not None and value is not None
+            continue
+        limit = threshold if rule is None or rule.threshold is None else rule.threshold
+        positive, score = _verdict(value, limit)
+        if positive:
+            sink.add(rule or key, score)
+    return True
+
+
+def _read_records(items: list[Any], find: FindRule, threshold: float, sink: Sink) -> bool:
+    """Records that name a label of the vocabulary in one of the usual members."""
+    found = False
+    for item in items:
+        if not isinstance(item, dict):
+            continue
+        for member in _LABEL_MEMBERS:
+            text = item.get(member)
+            rule = find(text) if isinstance(text, str) else None
+            if rule is not None:
+                score = number(item.get("score"))
+                if score is None or score >= threshold:
+                    sink.add(rule, score if score is None else min(score, 1.0))
+                found = True
+                break
+    return found
+
+
+def read_bare(
+    value: Any, text: str | None, words: Vocabulary, threshold: float, sink: Sink
+) -> bool:
+    """Reads a bare shape of a known detector; False if the output has none of them."""
+    if value is UNPARSED:
+        read = text is not None and _read_text(text, words.find, sink)
+    elif isinstance(value, list | tuple):
+        items = list(value)
+        read = _read_strings(items, words.find, sink) or _read_records(
+            items, words.find, threshold, sink
+        )
+    elif isinstance(value, dict) and not is_failure(value):
+        read = _read_object(value, words.find, threshold, sink)
+    else:
+        read = False
+    if read:
+        sink.recipe = "bare labels"
+    return read
+
+
+def _no_rule(text: str) -> LabelRule | None:
+    return None
+
+
+def read_foreign(value: Any, text: str | None, threshold: float, sink: Sink) -> None:
+    """Names the labels of a detector that has no file, as far as the shape is obvious."""
+    if value is UNPARSED:
+        if text is not None and len(text) <= MAX_LABEL_CHARS * 10:
+            pieces = _pieces(text)
+            if pieces and all(_looks_like_label(piece) for piece in pieces):
+                for piece in pieces:
+                    sink.add(piece)
+    elif isinstance(value, list | tuple):
+        if not _read_strings(list(value), _no_rule, sink):
+            _name_records(list(value), sink)
+    elif isinstance(value, dict):
+        if is_failure(value):
+            sink.failures += 1
+        elif not _read_object(value, _no_rule, threshold, sink):
+            _name_records([value], sink)
+
+
+def _name_records(items: list[Any], sink: Sink) -> None:
+    for item in items:
+        if isinstance(item, dict):
+            for member in _LABEL_MEMBERS:
+                text = item.get(member)
+                if isinstance(text, str) and text:
+                    score = number(item.get("score"))
+                    sink.add(text, score if score is not None and 0 <= score <= 1 else None)
+                    break

@@ -1,0 +1,141 @@
+"""The engine: a raw detector output in, canonical labels and evidence out."""
+
+from typing import Any, Final
+
+from mapping.engine.bare import is_failure, read_foreign
+from mapping.engine.decide import Answer, controls_of, decide, error_answer, keyed_hash
+from mapping.engine.detectors import DEFAULT_THRESHOLD, DetectorMap
+from mapping.engine.knowledge import Knowledge
+from mapping.engine.labels import recordable_label
+from mapping.engine.recipes import parse
+from mapping.engine.sink import Sink
+from mapping.engine.types import (
+    MODEL_ERROR,
+    SEVERITIES,
+    UNKNOWN,
+    DetectorOutput,
+    HashText,
+    MappingResult,
+)
+
+# What a detector or vendor name that may not be recorded is replaced by.
+UNRECORDABLE: Final = "unrecordable"
+
+
+class Engine:
+    """Maps outputs by the rules of the detector files. Thread-safe: holds no state of a call."""
+
+    def __init__(self, knowledge: Knowledge, threshold: float = 0.6) -> None:
+        """Mappings that are less certain than `threshold` are answered with decision `review`."""
+        self.knowledge = knowledge
+        self.threshold = threshold
+        self._error_rank = knowledge.severities[MODEL_ERROR]
+
+    def map(self, output: DetectorOutput, hash_text: HashText) -> MappingResult:
+        """Maps one output. Never raises on any output: what cannot be read is OTHER.ModelError.
+
+        `hash_text` is a keyed hash for strings that may not be recorded.
+        """
+        detector = self.knowledge.find_detector(output.detector, output.detector_version)
+        try:
+            shape = _shape(output.output)
+            sink = Sink()
+            if detector is None:
+                answer = self._foreign(output.output, sink, hash_text)
+            else:
+                answer = self._known(detector, output.output, sink, hash_text)
+            notes = _notes(sink, detector)
+            if answer.decision == "error" and isinstance(output.output, str) and output.output:
+                shape["digest"] = keyed_hash(output.output, hash_text)
+        except Exception:  # noqa: BLE001 - one hostile output must not stop the others of a batch
+            answer = error_answer(self._error_rank, stated=False)
+            shape = {"type": "unreadable"}
+            notes = "the output could not be processed"
+        return self._result(output, detector, answer, shape, notes)
+
+    def _known(
+        self, detector: DetectorMap, raw: Any, sink: Sink, hash_text: HashText
+    ) -> Answer:
+        parsed = parse(raw)
+        read = detector.reader.read(parsed, sink)
+        answer = decide(sink, self.threshold, hash_text) if read else None
+        if answer is not None and answer.decision != "safe":
+            return answer
+        # A verdict of "nothing found" counts only if nothing failed beside it.
+        stated = sink.failures > 0 or is_failure(parsed.value)
+        if answer is not None and not stated and not sink.unreadable:
+            return answer
+        return error_answer(self._error_rank, stated=stated)
+
+    def _foreign(self, raw: Any, sink: Sink, hash_text: HashText) -> Answer:
+        """A detector without a file: its labels are named, never mapped."""
+        parsed = parse(raw)
+        read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, sink)
+        if sink.failures:
+            return error_answer(self._error_rank, stated=True)
+        if not sink.hits:
+            answer = Answer()
+            answer.decision = "fallback"
+            answer.confidence = 0.0
+            answer.rank = SEVERITIES.index("low")
+            answer.scores[UNKNOWN] = 0.0
+            return answer
+        return decide(sink, self.threshold, hash_text)
+
+    def _result(
+        self,
+        output: DetectorOutput,
+        detector: DetectorMap | None,
+        answer: Answer,
+        shape: dict[str, str | int],
+        notes: str | None,
+    ) -> MappingResult:
+        taxonomy = tuple(answer.scores)
+        return MappingResult(
+            answer.decision,
+            SEVERITIES[answer.rank],
+            answer.confidence,
+            taxonomy,
+            answer.scores,
+            tuple(answer.findings),
+            controls_of(taxonomy, self.knowledge.controls),
+            notes,
+            shape,
+            detector.name if detector is not None else _name(output.detector) or UNRECORDABLE,
+            _name(output.vendor) or (detector.vendor if detector is not None else None),
+            detector.version if detector is not None else None,
+        )
+
+
+def _name(given: Any) -> str | None:
+    """A detector's or vendor's name, if it may be recorded."""
+    if not isinstance(given, str):
+        return None
+    given = given.strip()
+    return given if recordable_label(given) else None
+
+
+def _shape(raw: Any) -> dict[str, str | int]:
+    if isinstance(raw, str):
+        return {"type": "string", "length": len(raw)}
+    if isinstance(raw, dict):
+        return {"type": "object", "keys": len(raw)}
+    if isinstance(raw, list | tuple):
+        return {"type": "array", "items": len(raw)}
+    return {"type": type(raw).__name__}
+
+
+def _notes(sink: Sink, detector: DetectorMap | None) -> str | None:
+    """Constant words and numbers only: a note never quotes the output."""
+    parts = []
+    if detector is None:
+        parts.append("no detector file for this detector")
+    elif sink.recipe is not None:
+        parts.append(f"read as {sink.recipe}")
+    if sink.unreadable:
+        parts.append(f"{sink.unreadable} records unreadable")
+    if sink.failures:
+        parts.append(f"{sink.failures} records state a failure")
+    if sink.dropped:
+        parts.append(f"{sink.dropped} findings over the limit of distinct labels left out")
+    return "; ".join(parts)[:500] or None

@@ -1,0 +1,130 @@
+"""Tells strings that may be recorded (labels, references) from strings that may carry raw text.
+
+A detector's output can hold anything at any place, also personal data where a label belongs. What
+does not look like a label is therefore kept as a keyed hash only. The check is by shape and by
+pattern: it cannot know that two plain words are somebody's name.
+"""
+
+import re
+from typing import Final
+
+MAX_LABEL_CHARS: Final = 100
+MAX_LABEL_WORDS: Final = 6
+MAX_REF_CHARS: Final = 200
+
+_LABEL = re.compile(r"[\w \-./:+&()\[\]#,'|%=*]+")
+_REF = re.compile(r"[!-~]+")
+_SENTENCE_END = re.compile(r"[.,:;]$|[.;] |, .*, ")
+# Whole words that make three or more words a sentence; vendors' labels hardly ever have them.
+_SENTENCE_WORDS = frozenset(
+    (
+        "i", "i'm", "my", "mine", "me", "you", "your", "yours", "he", "she", "him", "his",
+        "her", "hers", "it", "its", "we", "us", "our", "they", "them", "their", "is", "are",
+        "was", "were", "am", "be", "been", "has", "have", "had", "do", "does", "did", "will",
+        "would", "can", "could", "should", "must", "the", "a", "an", "this", "that", "these",
+        "those", "please", "who", "what", "when", "where", "why", "how", "because",
+    )
+)  # fmt: skip
+
+# Personal data and secrets that are recognised wherever they stand, in labels and references.
+_SENSITIVE = re.compile(
+    r"""
+      [^\s@]@[^\s@]                                             # e-mail address
+    | (?<!\d)\d{3}[-. ]\d{2}[-. ]\d{4}(?!\d)                    # SSN
+    | (?<!\d)\+?(?:\d{1,3}[-. ])?\(?\d{3}\)?[-. ]?\d{3}[-. ]\d{4}(?!\d)  # telephone
+    | \+\d[\d .()-]{7,}\d                                       # telephone, international
+    | (?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])                # IPv4
+    | (?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}              # IPv6
+    | (?<![\w:])(?:[0-9a-f]{1,4}:){1,6}:[0-9a-f]{0,4}           # IPv6, shortened
+    | (?<![0-9a-f])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![0-9a-f])  # MAC
+    | (?<![a-z0-9])[a-z]{2}\d{2}(?:\ ?[a-z0-9]{4}){2,7}(?:\ ?[a-z0-9]{1,4})?(?![a-z0-9])  # IBAN
+    | eyj[\w-]{8,}\.                                            # JSON web token
+    | (?<![a-z0-9])(?:akia|asia|aroa|aida)[a-z0-9]{12,}         # AWS
+    | (?<![a-z0-9])(?:gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-)[\w-]{8,}  # GitHub, Slack
+    | (?<![a-z0-9])(?:sk|pk|rk)[-_](?:live|test|proj|ant|or)?[-_]?[\w-]{16,}   # OpenAI, Stripe, ...
+    | (?<![a-z0-9])(?:aiza|ya29\.|sg\.|npm_|pypi-|hf_|dop_v1_|shp[a-z]{2}_|sq0[a-z]{3}-|key-)
+      [\w-]{16,}                                                # Google, SendGrid, npm, PyPI, ...
+    | -----begin
+    | ://[^/\s:@]*:[^/\s@]+@                                    # credentials in an address
+    | (?:password|passwd|pwd|secret|token|api_?key)\s*=\s*\S    # an assignment
+    | bearer\s+[\w.-]{8,}
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
+# More digits than any label has.
+_DIGIT_RUN = re.compile(r"\d{6}")
+_DATE = re.compile(
+    r"(?<!\d)(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})(?!\d)"
+)
+_SHORT_PHONE = re.compile(r"(?<!\d)\d{3}[-. ]\d{4}(?!\d)")
+_HEX_TOKEN = re.compile(r"(?<![A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{12,}(?![A-Za-z])")
+_SEGMENT = re.compile(r"[A-Za-z0-9+/=]{16,}")
+_CAMEL_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SSN_DIGITS = re.compile(r"(?!000|666|9)\d{3}(?!00)\d{2}(?!0000)\d{4}")
+
+
+def _luhn(digits: str) -> bool:
+    """Checksum of payment card numbers, ISO/IEC 7812-1 annex B."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        number = int(digit) * (2 if place % 2 else 1)
+        total += number - 9 if number > 9 else number
+    return total % 10 == 0
+
+
+def _has_card(text: str) -> bool:
+    return any(
+        _luhn(re.sub(r"\D", "", match.group())) for match in _CARD.finditer(text)
+    )
+
+
+def _is_random(text: str) -> bool:
+    """Whether a part of the text looks drawn at random: many short runs of case and digits.
+
+    Labels are made of words: `PackageHallucinationDetector` has words of 9 letters on average,
+    a base64 key runs of about 2.
+    """
+    if _HEX_TOKEN.search(text):
+        return True
+    for segment in _SEGMENT.findall(text):
+        words = _CAMEL_WORD.findall(segment)
+        if words and len(segment) / len(words) < 3.2:
+            return True
+    return False
+
+
+def recordable_label(text: str) -> bool:
+    """Whether a string of unknown origin has a label's shape and nothing personal or secret in it.
+
+    At most 100 characters and 6 words, no sentence, no e-mail address, telephone, SSN, card, IBAN,
+    IP address, key, token, date or long run of digits.
+    """
+    if not 0 < len(text) <= MAX_LABEL_CHARS or not _LABEL.fullmatch(text):
+        return False
+    words = text.split()
+    if len(words) > MAX_LABEL_WORDS or text != " ".join(words) or _SENTENCE_END.search(text):
+        return False
+    if len(words) > 2 and not _SENTENCE_WORDS.isdisjoint(word.casefold() for word in words):
+        return False
+    digits = sum(map(str.isdigit, text))
+    if digits > 8 or (not any(map(str.isalpha, text)) and not (text.isdecimal() and digits < 4)):
+        return False
+    return not (
+        _DIGIT_RUN.search(text)
+        or _DATE.search(text)
+        or _SHORT_PHONE.search(text)
+        or _SENSITIVE.search(text)
+        or _is_random(text)
+    )
+
+
+def recordable_ref(text: str) -> bool:
+    """Whether an identifier or URI (raw_ref, route, version) may be stored.
+
+    At most 200 visible ASCII characters without spaces, no personal data and no secret by pattern.
+    Long numbers and hashes are what identifiers are made of and pass, card numbers and SSNs do not.
+    """
+    if not 0 < len(text) <= MAX_REF_CHARS or not _REF.fullmatch(text):
+        return False
+    return not (_SENSITIVE.search(text) or _has_card(text) or _SSN_DIGITS.fullmatch(text))

@@ -1,0 +1,264 @@
+"""Turns the `read` entries of a recipe into closures that report labels to a Sink.
+
+A reader walks records (`each`) and takes the label from a field (`label`), from the keys of an
+object (`keys`) or from the recipe itself (`name`).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from mapping.engine.paths import MISSING, One, compile_many, compile_one
+from mapping.engine.sink import Sink
+from mapping.engine.values import (
+    NO_SEVERITY,
+    Condition,
+    clamp,
+    compile_conditions,
+    compile_score,
+    compile_severity,
+    flag,
+    number,
+)
+from mapping.engine.vocabulary import LabelRule, Vocabulary
+
+# Reports what it finds and answers whether the output has the reader's shape at all.
+Reader: TypeAlias = Callable[[Any, Sink], bool]
+# (value, threshold) -> (is it a finding, score); the first is None if the value is no verdict.
+Verdict: TypeAlias = Callable[[Any, float], tuple[bool | None, float | None]]
+FindLabels: TypeAlias = Callable[[Any], list[str] | None]
+
+_MAX_CODE = 10**9
+_NEGATIVE: tuple[bool, None] = (False, None)
+
+
+def compile_verdict(polarity: str) -> Verdict:
+    """Reads a boolean or a score as a verdict; with polarity `pass`, true and high are good."""
+    passing = polarity == "pass"
+
+    def read(value: Any, threshold: float) -> tuple[bool | None, float | None]:
+        if value is False or value is True:
+            return value is not passing, None
+        if value is None:
+            return _NEGATIVE
+        if isinstance(value, str):
+            word = flag(value)
+            if word is not None and number(value) is None:
+                return word is not passing, None
+        score = number(value)
+        if score is None:
+            return None, None
+        if passing:
+            return score < threshold, 1.0 - clamp(score)
+        return score >= threshold, clamp(score)
+
+    return read
+
+
+def _flatten(value: Any, depth: int = 3) -> Iterator[Any]:
+    """The value itself, or the elements of a list of lists of values."""
+    if isinstance(value, list | tuple) and depth:
+        for one in value:
+            yield from _flatten(one, depth - 1)
+    else:
+        yield value
+
+
+def _compile_labels(spec: Mapping[str, Any]) -> FindLabels:
+    """The label texts of a record: [] if it has none to report, None if it is unreadable."""
+    get = compile_one(spec["label"])
+    split = re.compile(spec["split"]) if "split" in spec else None
+    extract = re.compile(spec["extract"]) if "extract" in spec else None
+
+    def find(record: Any) -> list[str] | None:
+        value = get(record)
+        if type(value) is str and split is None and extract is None:
+            return [value] if value else None
+        texts: list[str] = []
+        for one in _flatten(value):
+            if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < _MAX_CODE:
+                texts.append(str(one))
+            elif isinstance(one, str) and one:
+                texts.append(one)
+            else:
+                return None
+        if extract is not None:
+            texts = [match.group(1) for text in texts if (match := extract.search(text))]
+        if split is not None:
+            texts = [part for text in texts for part in split.split(text) if part]
+        return texts
+
+    return find
+
+
+class _RecordReader:
+    """Reads one label (or several) from each record."""
+
+    __slots__ = (
+        "_each", "_failed", "_find", "_labels", "_name", "_nonempty", "_score", "_select",
+        "_severity", "_threshold", "_value", "_verdict", "_when",
+    )  # fmt: skip
+
+    def __init__(self, spec: Mapping[str, Any], words: Vocabulary, threshold: float) -> None:
+        self._find = words.find
+        self._each = compile_many(spec.get("each", "$"))
+        self._select = compile_conditions(spec.get("select"))
+        self._when = compile_conditions(spec.get("when"))
+        self._failed = compile_conditions(spec.get("failed"))
+        self._nonempty = bool(spec.get("nonempty", False))
+        self._labels = _compile_labels(spec) if "label" in spec else None
+        self._name = words.find(spec["name"]) if "name" in spec else None
+        self._value = compile_one(spec["value"]) if "value" in spec else None
+        self._verdict = compile_verdict(spec.get("polarity", "finding"))
+        self._threshold = float(spec.get("threshold", threshold))
+        self._score = compile_score(spec["score"]) if "score" in spec else None
+        self._severity = compile_severity(spec["severity"]) if "severity" in spec else None
+
+    def __call__(self, root: Any, sink: Sink) -> bool:
+        records = self._each(root)
+        if records is None:
+            return False
+        if not records:
+            return not self._nonempty
+        applied = False
+        select = self._select
+        for record in records:
+            if (select is None or select(record)) and self._read(record, sink):
+                applied = True
+        return applied
+
+    def _read(self, record: Any, sink: Sink) -> bool:
+        """Whether the record has this reader's shape."""
+        labels: list[str] | None = None
+        if self._labels is not None:
+            labels = self._labels(record)
+            if labels is None:
+                sink.unreadable += 1
+                return False
+        if self._failed is not None and self._failed(record):
+            sink.failures += 1
+            return True
+        met = True if self._when is None else self._when(record)
+        if not met:
+            sink.unreadable += met is None
+            return met is not None
+        return self._judge(record, labels, sink)
+
+    def _judge(self, record: Any, labels: list[str] | None, sink: Sink) -> bool:
+        score = self._score(record) if self._score is not None else None
+        times = 1
+        if self._value is not None:
+            value = self._value(record)
+            if value is MISSING:
+                return False
+            times = 0
+            for one in _flatten(value):
+                positive, own = self._verdict(one, self._threshold)
+                if positive is None:
+                    sink.unreadable += 1
+                elif positive:
+                    times += 1
+                    score = own if score is None or (own is not None and own > score) else score
+        if times:
+            severity = self._severity(record) if self._severity is not None else NO_SEVERITY
+            for _ in range(times):
+                self._report(labels, score, severity, sink)
+        return True
+
+    def _report(
+        self, labels: list[str] | None, score: float | None, severity: int, sink: Sink
+    ) -> None:
+        if labels is None:
+            if self._name is not None:
+                sink.add(self._name, score, severity)
+            return
+        for text in labels:
+            sink.add(self._find(text) or text, score, severity)
+
+
+class _KeysReader:
+    """Reads an object whose keys are labels and whose values are verdicts or scores."""
+
+    __slots__ = (
+        "_each", "_extract", "_find", "_get", "_ignore", "_known", "_nonempty", "_quiet",
+        "_scores", "_select", "_threshold", "_value", "_verdict", "_when",
+    )  # fmt: skip
+
+    def __init__(self, spec: Mapping[str, Any], words: Vocabulary, threshold: float) -> None:
+        self._find = words.find
+        self._each = compile_many(spec.get("each", "$"))
+        self._select = compile_conditions(spec.get("select"))
+        self._when = compile_conditions(spec.get("when"))
+        self._nonempty = bool(spec.get("nonempty", False))
+        self._get: One = compile_one(spec["keys"])
+        # An object that is the whole output is read only if one of its keys is known.
+        self._known = spec["keys"] == "$"
+        self._value = compile_one(spec["value"]) if "value" in spec else None
+        self._scores = compile_one(spec["score"]) if "score" in spec else None
+        self._extract = re.compile(spec["extract"]) if "extract" in spec else None
+        self._ignore = frozenset(spec.get("ignore", ()))
+        polarity = spec.get("polarity", "finding")
+        self._verdict = compile_verdict(polarity)
+        # The value that says "not found" at once.
+        self._quiet = MISSING if self._value is not None else polarity == "pass"
+        self._threshold = float(spec.get("threshold", threshold))
+
+    def __call__(self, root: Any, sink: Sink) -> bool:
+        applied = False
+        for record in self._each(root) or ():
+            if self._select is None or self._select(record):
+                box = self._get(record)
+                if isinstance(box, dict) and self._applies(box):
+                    applied = True
+                    if self._when is None or self._when(record):
+                        scores = self._scores(record) if self._scores is not None else None
+                        self._read(box, scores if isinstance(scores, dict) else None, sink)
+        return applied
+
+    def _applies(self, box: dict[Any, Any]) -> bool:
+        if not box:
+            return not self._nonempty
+        if not self._known:
+            return True
+        return any(isinstance(key, str) and self._rule(key) is not None for key in box)
+
+    def _rule(self, key: str) -> LabelRule | None:
+        if self._extract is not None and (match := self._extract.search(key)):
+            key = match.group(1)
+        return self._find(key)
+
+    def _read(self, box: dict[Any, Any], scores: dict[Any, Any] | None, sink: Sink) -> None:
+        for key, value in box.items():
+            if value is self._quiet:  # most keys of most outputs: no finding, nothing to note
+                continue
+            if isinstance(key, str) and key not in self._ignore:
+                if self._value is not None:
+                    value = self._value(value)
+                score = number(scores.get(key)) if scores is not None else None
+                self._read_key(key, value, score, sink)
+
+    def _read_key(self, key: str, value: Any, score: float | None, sink: Sink) -> None:
+        rule = self._rule(key)
+        threshold = self._threshold
+        if rule is not None and rule.threshold is not None:
+            threshold = rule.threshold
+        for one in _flatten(value) if isinstance(value, list | tuple) else (value,):
+            positive, own = self._verdict(one, threshold)
+            if positive:
+                if rule is None and own is not None and not 0 <= (number(one) or 0.0) <= 1:
+                    continue  # a count or a duration, not a score
+                if own is None and score is not None:
+                    own = clamp(score)
+                sink.add(rule or key, own)
+            elif positive is None and rule is not None:
+                sink.unreadable += 1
+
+
+def compile_reader(spec: Mapping[str, Any], words: Vocabulary, threshold: float) -> Reader:
+    """A reader from its entry in the detector file. ValueError or re.error if it is misspelt."""
+    if "keys" in spec:
+        return _KeysReader(spec, words, threshold)
+    return _RecordReader(spec, words, threshold)
+
+
+__all__ = ["Condition", "Reader", "compile_reader", "compile_verdict"]
