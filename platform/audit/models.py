@@ -1,8 +1,9 @@
 """The audit trail."""
 
-import pgtrigger
 import uuid_utils.compat
 from django.db import models
+
+from audit.triggers import append_only
 
 
 class AuditEntry(models.Model):
@@ -21,17 +22,7 @@ class AuditEntry(models.Model):
         verbose_name = "audit entry"
         verbose_name_plural = "audit entries"
         indexes = [models.Index(fields=["action", "-at"], name="audit_action_at")]
-        triggers = [
-            # In the database, so that bulk updates and raw SQL are refused as well.
-            pgtrigger.Protect(
-                name="append_only", operation=pgtrigger.Update | pgtrigger.Delete
-            ),
-            pgtrigger.Protect(
-                name="no_truncate",
-                operation=pgtrigger.Truncate,
-                level=pgtrigger.Statement,
-            ),
-        ]
+        triggers = append_only()
 
     def __str__(self) -> str:
         return f"{self.action} by {self.actor}"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tenants.errors import TenantError
@@ -33,7 +33,8 @@ def export_tenant(*, tenant: Tenant, directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=directory, suffix=".part", delete=False) as file:
             temporary = Path(file.name)
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            # One transaction: a server-side cursor needs it, and the tables fit together.
+            with transaction.atomic(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 manifest = _write_tables(archive, tenant)
                 archive.writestr("manifest.json", json.dumps(manifest, indent=2))
             file.flush()

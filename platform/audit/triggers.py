@@ -1,0 +1,17 @@
+"""Database triggers for rows that may be added and never changed or removed."""
+
+import pgtrigger
+
+
+def append_only() -> list[pgtrigger.Trigger]:
+    """For a model's `Meta.triggers`: UPDATE, DELETE and TRUNCATE fail, by whatever way they come."""
+    return [
+        pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        pgtrigger.Trigger(
+            name="no_truncate",
+            operation=pgtrigger.Truncate,
+            when=pgtrigger.Before,
+            level=pgtrigger.Statement,
+            func="RAISE EXCEPTION 'rows of this table cannot be removed';",
+        ),
+    ]

@@ -1,0 +1,150 @@
+"""Real servers and two tenants for the tests.
+
+PostgreSQL and the broker are started from their wheels into a temporary folder, unless
+DATABASE_URL and REDIS_URL name others (which must be throw-away ones: tests create and drop).
+"""
+
+import atexit
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_BASE = Path(tempfile.mkdtemp(prefix="pillars-test-"))
+_BASE.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
+_servers: list[Any] = []
+
+
+def _start_servers() -> None:
+    from deploy.local.broker import EmbeddedBroker
+    from deploy.local.postgres import EmbeddedPostgres
+
+    if "DATABASE_URL" not in os.environ:
+        postgres = EmbeddedPostgres(_BASE / "pg", durable=False)
+        postgres.start()
+        _servers.append(postgres)
+        os.environ["DATABASE_URL"] = postgres.url
+    if "REDIS_URL" not in os.environ:
+        broker = EmbeddedBroker(_BASE / "broker")
+        broker.start()
+        _servers.append(broker)
+        os.environ["REDIS_URL"] = broker.url
+    os.environ.setdefault("PILLARS_SECRET_KEY", secrets.token_urlsafe(48))
+    os.environ["PILLARS_STATE_DIR"] = str(_BASE / "state")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "pillars.settings"
+
+
+@atexit.register
+def _stop_servers() -> None:
+    for server in reversed(_servers):
+        server.stop()
+        server.delete()
+    shutil.rmtree(_BASE, ignore_errors=True)
+
+
+_start_servers()
+
+ACME, GLOBEX = "acme", "globex"
+PASSWORD = "a long enough test password"
+
+
+@dataclass(frozen=True)
+class DemoTenant:
+    """A tenant of the tests with a key for each scope set and its people."""
+
+    tenant: Any
+    key: str
+    read_key: str
+
+    @property
+    def host(self) -> str:
+        return f"{self.tenant.slug}.localhost"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: Any) -> Iterator[None]:
+    """Migrate, load the knowledge and set two tenants up: once, in a database of our own."""
+    from django.core.management import call_command
+
+    with django_db_blocker.unblock():
+        call_command("migrate_schemas", shared=True, interactive=False, verbosity=0)
+        call_command("load_config", verbosity=0)
+        for slug, name in ((ACME, "Acme Health"), (GLOBEX, "Globex Bank")):
+            _make_tenant(slug, name)
+    yield
+    with django_db_blocker.unblock():
+        from django.db import connections
+
+        connections.close_all()
+
+
+def _make_tenant(slug: str, name: str) -> None:
+    from access.users.roles import ADMINISTRATOR, COMPLIANCE_OFFICER
+    from access.users.services import ensure_user
+    from tenants.context import tenant_context
+    from tenants.models import Tenant
+    from tenants.services import create_tenant, provision_tenant
+
+    if Tenant.objects.filter(slug=slug).exists():
+        return
+    tenant = create_tenant(slug=slug, name=name, actor="system:tests")
+    tenant = provision_tenant(tenant_id=tenant.id)
+    with tenant_context(tenant):
+        for login, role in (("admin", ADMINISTRATOR), ("officer", COMPLIANCE_OFFICER)):
+            ensure_user(username=login, password=PASSWORD, role=role, actor="system:tests")
+
+
+@pytest.fixture
+def make_demo(db: None) -> Callable[[str], DemoTenant]:
+    """A function that gives a test tenant with fresh keys."""
+
+    def make(slug: str) -> DemoTenant:
+        from access.keys.models import Scope
+        from access.keys.services import create_key
+        from tenants.models import Tenant
+
+        tenant = Tenant.objects.get(slug=slug)
+        everything = [Scope.MAP_WRITE, Scope.EVENTS_READ, Scope.REPORTS_READ]
+        key = create_key(tenant=tenant, name="test", scopes=everything, actor="system:tests")
+        read = create_key(
+            tenant=tenant, name="reader", scopes=[Scope.EVENTS_READ], actor="system:tests"
+        )
+        return DemoTenant(tenant=tenant, key=key.secret, read_key=read.secret)
+
+    return make
+
+
+@pytest.fixture
+def acme(make_demo: Callable[[str], DemoTenant]) -> DemoTenant:
+    """The first tenant."""
+    return make_demo(ACME)
+
+
+@pytest.fixture
+def globex(make_demo: Callable[[str], DemoTenant]) -> DemoTenant:
+    """The second tenant: the stranger in every test of isolation."""
+    return make_demo(GLOBEX)
+
+
+@pytest.fixture
+def api(client: Any) -> Callable[..., Any]:
+    """Call the API through all of Django's layers: api("POST", "/map", key, json=...)."""
+    import orjson
+
+    def call(
+        method: str, path: str, key: str | None = None, *, json: Any = None, **headers: str
+    ) -> Any:
+        extra = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+        if key is not None:
+            extra["HTTP_AUTHORIZATION"] = f"Bearer {key}"
+        extra.setdefault("HTTP_HOST", "localhost")
+        body = b"" if json is None else orjson.dumps(json)
+        return client.generic(method, path, body, content_type="application/json", **extra)
+
+    return call
