@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import structlog
+import structlog.contextvars
 
 from audit.models import AuditEntry
 

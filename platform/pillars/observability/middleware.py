@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
+import structlog.contextvars
 import uuid_utils
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -34,7 +35,8 @@ class RequestMiddleware:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _CLIENT_ID.match(given) else str(uuid_utils.uuid7())
         request.request_id = request_id  # type: ignore[attr-defined]
-        response: HttpResponse = self.get_response(request)
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            response: HttpResponse = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
         elapsed = time.perf_counter() - started
         match = request.resolver_match
