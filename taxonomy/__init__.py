@@ -1,0 +1,1 @@
+"""The knowledge: taxonomy, detector maps, frameworks and crosswalks, as immutable editions."""

@@ -1,0 +1,214 @@
+"""The knowledge in the admin: to browse and search, never to change."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+
+from taxonomy.models import (
+    Control,
+    CrosswalkEdition,
+    CrosswalkRow,
+    DetectorLabel,
+    DetectorMap,
+    FrameworkEdition,
+    KnowledgeRelease,
+    Label,
+    TaxonomyEdition,
+)
+from taxonomy.selectors import controls_for, current_release
+
+_CELL = "px-3 py-1 text-left align-top"
+
+
+class _NoChanges:
+    """The database refuses changes; the admin does not offer them."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(_NoChanges, ModelAdmin):  # type: ignore[misc]
+    """Base of all pages here."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    exclude: tuple[str, ...] = ("document",)
+
+
+class ParentBranchFilter(admin.SimpleListFilter):
+    """The first part of a label's name."""
+
+    title = "branch"
+    parameter_name = "branch"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = Label.objects.values_list("parent", flat=True).distinct()
+        return [(root, root) for root in sorted({name.split(".")[0] for name in names})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Label]) -> QuerySet[Label]:
+        return queryset.filter(name__startswith=f"{self.value()}.") if self.value() else queryset
+
+
+class TaxonomyEditionAdmin(ReadOnlyAdmin):
+    """Editions of the taxonomy."""
+
+    list_display = ("edition", "loaded_at", "sha256")
+    search_fields = ("edition",)
+
+
+class LabelAdmin(ReadOnlyAdmin):
+    """Canonical labels, and the controls that each one bears on."""
+
+    list_display = ("name", "severity", "meaning", "edition")
+    list_filter = ("edition", ParentBranchFilter, "severity")
+    list_select_related = ("edition",)
+    search_fields = ("name", "meaning", "aliases")
+    readonly_fields = ("controls",)
+
+    @admin.display(description="Controls that findings are evidence for")
+    def controls(self, label: Label) -> SafeString | str:
+        """The crosswalk rows in force, as a table."""
+        release = current_release()
+        rows = controls_for(label.name, release) if release else []
+        if not rows:
+            return "None"
+        body = format_html_join(
+            "",
+            '<tr><td class="{0}">{1}:{2}</td><td class="{0}">{3}</td>'
+            '<td class="{0}">{4}, {5}</td><td class="{0}">{6}</td></tr>',
+            (
+                (
+                    _CELL,
+                    row.control.edition,
+                    row.control.code,
+                    row.control.title,
+                    row.get_evidence_display(),
+                    row.strength,
+                    row.rationale,
+                )
+                for row in rows
+            ),
+        )
+        return format_html(
+            '<table><thead><tr><th class="{0}">Control</th><th class="{0}">Title</th>'
+            '<th class="{0}">Evidence, strength</th><th class="{0}">Why</th></tr></thead>'
+            "<tbody>{1}</tbody></table>",
+            _CELL,
+            body,
+        )
+
+
+class DetectorLabelInline(_NoChanges, TabularInline):  # type: ignore[misc]
+    """The labels of a detector."""
+
+    model = DetectorLabel
+    fields = ("label", "canonical", "severity", "disposition", "reason")
+    per_page = 100
+    extra = 0
+
+
+class DetectorMapAdmin(ReadOnlyAdmin):
+    """Detectors, and what each of their labels means."""
+
+    list_display = ("detector", "vendor", "version", "loaded_at")
+    list_filter = ("vendor",)
+    search_fields = ("detector", "vendor", "labels__label")
+    inlines = (DetectorLabelInline,)
+
+
+class DetectorLabelAdmin(ReadOnlyAdmin):
+    """Labels across detectors: which detector's label means what."""
+
+    list_display = ("label", "detector_map", "canonical_labels", "disposition", "reason")
+    list_filter = ("disposition", "detector_map__detector")
+    list_select_related = ("detector_map",)
+    search_fields = ("label", "canonical")
+
+    @admin.display(description="Canonical labels")
+    def canonical_labels(self, row: DetectorLabel) -> str:
+        """As text."""
+        return ", ".join(row.canonical)
+
+
+class FrameworkEditionAdmin(ReadOnlyAdmin):
+    """Frameworks by edition."""
+
+    list_display = ("short_name", "edition", "version", "publisher", "loaded_at")
+    list_filter = ("framework",)
+    search_fields = ("framework", "name", "publisher")
+
+
+class ControlAdmin(ReadOnlyAdmin):
+    """Controls of the frameworks."""
+
+    list_display = ("code", "title", "group", "edition")
+    list_filter = ("edition",)
+    list_select_related = ("edition",)
+    search_fields = ("code", "title", "group")
+
+
+class CrosswalkEditionAdmin(ReadOnlyAdmin):
+    """Versions of the crosswalks."""
+
+    list_display = ("framework", "version", "loaded_at")
+    list_select_related = ("framework",)
+    search_fields = ("framework__framework", "version")
+
+
+class CrosswalkRowAdmin(ReadOnlyAdmin):
+    """From canonical labels to controls."""
+
+    list_display = ("label", "control", "relationship", "evidence", "strength", "rationale")
+    list_filter = ("crosswalk", "evidence", "relationship")
+    list_select_related = ("control", "crosswalk__framework")
+    search_fields = ("label", "control__code", "control__title", "rationale")
+
+
+class KnowledgeReleaseAdmin(ReadOnlyAdmin):
+    """Which editions were in force since when; the first one is in force now."""
+
+    list_display = ("serial", "taxonomy", "loaded_at", "loaded_by", "sha256")
+    list_select_related = ("taxonomy",)
+    search_fields = ("serial", "taxonomy__edition")
+    readonly_fields = ("editions",)
+
+    @admin.display(description="Editions")
+    def editions(self, release: KnowledgeRelease) -> str:
+        """Everything of the release, by name and version."""
+        parts: list[Any] = [
+            *release.frameworks.all(),
+            *release.crosswalks.select_related("framework"),
+            *release.detectors.all(),
+        ]
+        return ", ".join(map(str, parts))
+
+
+_PAGES: dict[type[Model], type[ReadOnlyAdmin]] = {
+    KnowledgeRelease: KnowledgeReleaseAdmin,
+    TaxonomyEdition: TaxonomyEditionAdmin,
+    Label: LabelAdmin,
+    DetectorMap: DetectorMapAdmin,
+    DetectorLabel: DetectorLabelAdmin,
+    FrameworkEdition: FrameworkEditionAdmin,
+    Control: ControlAdmin,
+    CrosswalkEdition: CrosswalkEditionAdmin,
+    CrosswalkRow: CrosswalkRowAdmin,
+}
+
+
+def register(site: AdminSite) -> None:
+    """Add this app's pages to an admin site."""
+    for model, page in _PAGES.items():
+        site.register(model, page)

@@ -1,0 +1,15 @@
+"""Errors of the knowledge services. Their messages are for people."""
+
+from collections.abc import Iterable
+
+
+class KnowledgeFileError(Exception):
+    """The knowledge files cannot be loaded. Each problem names file, line or field, and remedy."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NoReleaseError(LookupError):
+    """There is no such release of the knowledge."""
