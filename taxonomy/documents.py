@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,15 +124,16 @@ def _walk(
 def _walk_mapping(
     node: yaml.MappingNode, data: dict[Any, Any], path: KeyPath, lines: dict[KeyPath, int]
 ) -> Iterator[tuple[int, str]]:
+    times = Counter(str(key_node.value) for key_node, _ in node.value)
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         key = key_node.value
-        if not isinstance(key, str) or key_node.tag != "tag:yaml.org,2002:str":
+        here = (*path, str(key))
+        if key_node.tag != "tag:yaml.org,2002:str":
             yield line, f"the key `{key}` is not text. Put it in quotation marks."
-            continue
-        here = (*path, key)
-        if here in lines:
+        elif here in lines:
             yield line, f"`{key}` stands here twice (first on line {lines[here]}). Remove one."
-            continue
-        lines[here] = line
-        yield from _walk(value_node, data[key], here, lines)
+        else:
+            lines[here] = line
+            if times[key] == 1:  # of a key that stands twice, the data holds the last value alone
+                yield from _walk(value_node, data[key], here, lines)

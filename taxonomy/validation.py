@@ -71,7 +71,9 @@ def _validator(path: Path) -> Draft202012Validator:
 def _explain(error: ValidationError) -> str:
     """One sentence of what is wrong, and the schema's own description of what is meant."""
     meant = error.schema.get("description") if isinstance(error.schema, dict) else None
-    message = error.message if len(error.message) <= 200 else f"{error.message[:200]}…"
+    message = error.message  # a long value is cut in the middle: the fault is named at the end
+    if len(message) > 200:
+        message = f"{message[:80]} … {message[-100:]}"
     return f"{message}. " + (f"Meant is: {meant}" if meant else "Correct it to fit the schema.")
 
 

@@ -1,0 +1,117 @@
+"""Spoilt knowledge files are refused, with the file, the line and what to do."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taxonomy.documents import read_documents
+from taxonomy.errors import KnowledgeFileError
+from taxonomy.validation import validate
+
+TAXONOMY = "taxonomy/2026.11.yaml"
+SOC2, ISO = "frameworks/soc2.yaml", "frameworks/iso27001.yaml"
+TO_SOC2, TO_ISO = "crosswalks/soc2.yaml", "crosswalks/iso27001.yaml"
+PRESIDIO = "detectors/presidio.yaml"
+Edit = Callable[[str, str, str], None]
+
+
+def problems_of(folder: Path) -> tuple[str, ...]:
+    with pytest.raises(KnowledgeFileError) as caught:
+        validate(folder, read_documents(folder))
+    return caught.value.problems
+
+
+def test_the_shipped_files_pass(folder: Path) -> None:
+    validate(folder, read_documents(folder))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (TAXONOMY, "labels:\n", "labels: [\n", "Check indentation"),
+        (TAXONOMY, "  PII.Person.Age:\n", "  PII.Person.Name:\n", "stands here twice"),
+        (TAXONOMY, "  PII.Person.Age:\n", "  42:\n", "`42` is not text"),
+        (TAXONOMY, "  PII.Person.Age:\n", "  pii.person.age:\n", "does not match"),
+        (TAXONOMY, "  PII.Person.Age:\n", "  PII.Person:\n", "a label and a branch"),
+        (TAXONOMY, "severity: medium", "severity: grave", "'grave' is not one of"),
+        (TAXONOMY, "severity: low", "severity: none", "is for OTHER.Safe alone"),
+        (TAXONOMY, "severity: low", "severity: low\n    colour: red", "'colour' was unexpected"),
+        (TAXONOMY, "aliases: [age,", "aliases: [surname,", "belongs to PII.Person.Name already"),
+        (TAXONOMY, "aliases: [age,", "aliases: [Age,", "does not match"),
+        (TAXONOMY, "aliases: [age,", "aliases: [no,", "False is not of type 'string'"),
+        (TAXONOMY, "  OTHER.Safe:\n", "  OTHER.Secure:\n", "OTHER.Safe alone"),
+        (TAXONOMY, 'edition: "2026.11"', "edition: 2026.11", "is not of type 'string'"),
+        (TAXONOMY, 'edition: "2026.11"', "edition: 2026-11-24", "is read as date"),
+        (SOC2, 'code: "CC1.1"', 'code: "CC1.2"', "stands twice"),
+        (SOC2, 'code: "PI1.1"', 'code: "PP1.1"', "not a code of edition 2017"),
+        (ISO, 'code: "A.8.15"', 'code: "A.12.4.1"', "not a code of edition 2022"),
+        (SOC2, "official_count: 61", "official_count: 64", "64 controls are announced and 61"),
+        (SOC2, "framework: soc2", "framework: SOC 2", "does not match"),
+        (SOC2, "code_pattern: '^(", "code_pattern: '^((", "is not a 'regex'"),
+        (TO_SOC2, 'control: "CC6.1"', 'control: "CC6.9"', "is not in frameworks/soc2.yaml"),
+        (TO_ISO, 'control: "A.8.12"', 'control: "A.13.2.1"', "is not in frameworks/iso27001.yaml"),
+        (TO_SOC2, "label: PII,", "label: PII.Shoe,", "no label or branch"),
+        (TO_SOC2, "label: PII,", "label: OTHER.Unknown,", "does not match"),
+        (TO_SOC2, "strength: 8", "strength: 11", "11 is greater than the maximum"),
+        (TO_SOC2, "strength: 8", "strength: 0", "0 is less than the minimum"),
+        (TO_SOC2, "relationship: intersects", "relationship: similar", "'similar' is not one of"),
+        (TO_SOC2, "relationship: intersects", "relationship: not_related", "'none' was expected"),
+        (TO_SOC2, 'control: "CC2.1"', 'control: "CC3.2"', "PII and CC3.2 stand twice"),
+        (TO_SOC2, 'edition: "2017"', 'edition: "2022"', "no file for soc2@2022"),
+        (TO_SOC2, 'version: "2026.11.1"', 'version: "2025.09.1"', "another taxonomy than 2026.11"),
+        (TO_SOC2, 'version: "2026.11.1"', 'version: "v1"', "does not match"),
+        (PRESIDIO, "PII.Person.Age", "PII.Person.Years", "not in taxonomy 2026.11"),
+    ],
+)
+def test_one_mistake_gives_one_clear_line(
+    folder: Path, edit: Edit, file: str, old: str, new: str, message: str
+) -> None:
+    edit(file, old, new)
+    problems = problems_of(folder)
+    fitting = [problem for problem in problems if message in problem]
+    assert fitting, problems
+    assert re.match(rf"{re.escape(file)}:\d+: ", fitting[0])
+    assert fitting[0].rstrip().endswith((".", "]", "$"))
+
+
+def test_the_line_is_the_line_of_the_mistake(folder: Path, edit: Edit) -> None:
+    edit(TO_SOC2, 'control: "P8.1"', 'control: "P9.1"')
+    lines = (folder / TO_SOC2).read_text(encoding="utf-8").splitlines()
+    expected = next(number for number, line in enumerate(lines, 1) if '"P9.1"' in line)
+    (problem,) = problems_of(folder)
+    assert problem.startswith(f"{TO_SOC2}:{expected}: rows[")
+
+
+def test_all_problems_come_at_once(folder: Path, edit: Edit) -> None:
+    edit(TO_SOC2, 'control: "CC6.1"', 'control: "CC6.9"')
+    edit(TO_ISO, 'control: "A.8.12"', 'control: "A.9.1"')
+    edit(SOC2, 'code: "PI1.1"', 'code: "PP1.1"')
+    assert {problem.split(":")[0] for problem in problems_of(folder)} == {TO_SOC2, TO_ISO, SOC2}
+
+
+def test_two_files_about_one_thing(folder: Path) -> None:
+    (folder / "frameworks" / "soc2-copy.yaml").write_text((folder / SOC2).read_text())
+    assert "is about the same as" in problems_of(folder)[0]
+
+
+def test_missing_parts(folder: Path) -> None:
+    with pytest.raises(KnowledgeFileError, match="no such folder"):
+        read_documents(folder / "nowhere")
+    (folder / "schemas" / "framework.schema.json").unlink()
+    assert "the schema is missing" in problems_of(folder)[0]
+    (folder / TAXONOMY).unlink()
+    assert "holds no edition" in problems_of(folder)[0]
+
+
+def test_a_file_that_is_no_object(folder: Path) -> None:
+    (folder / SOC2).write_text("- a\n- list\n")
+    assert problems_of(folder) == (
+        "frameworks/soc2.yaml:1: `key: value` lines are needed here. Write an object.",
+    )
+
+
+def test_a_file_that_is_not_utf8(folder: Path) -> None:
+    (folder / SOC2).write_bytes(b"framework: \xff\xfe")
+    assert "Check rights and UTF-8" in problems_of(folder)[0]
