@@ -24,6 +24,7 @@ _LOCK_SECONDS = 5.0
 
 
 def _up(arguments: argparse.Namespace) -> None:
+    os.umask(0o077)  # what lies in the state directory is for its owner alone
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     up(os.environ)
 

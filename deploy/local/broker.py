@@ -47,6 +47,8 @@ class EmbeddedBroker(EmbeddedServer):
             "maxmemory": "256mb",
             "maxmemory-policy": "noeviction",
             "loglevel": "notice",
+            # Its title would be written over its environment, by which `down` knows it.
+            "set-proc-title": "no",
         }
         path = self.base_dir / "valkey.conf"
         path.touch(mode=0o600)

@@ -153,7 +153,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _choose_home(self) -> Path:
         """The base directory, or one that `nobody` can enter; the choice is noted in the base."""
         note = self.base_dir / "home"
-        self.base_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        _make_home(self.base_dir)
         if note.exists():
             return _make_home(Path(note.read_text(encoding="utf-8").strip()))
         if self._account is None or self._may("cd", self.base_dir):
@@ -269,6 +269,9 @@ def _wheel_binaries() -> Path:
 
 
 def _make_home(home: Path) -> Path:
+    """A directory that the server's account can pass through, whatever the umask is."""
+    if home.parent == SYSTEM_HOME:
+        _make_home(SYSTEM_HOME)
     home.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
         home.chmod(0o711)

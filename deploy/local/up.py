@@ -198,7 +198,8 @@ class Up:
 
     def _set_up(self) -> None:
         """Migrate, collect the static files, load the knowledge, make the demo tenants."""
-        stamp = self._source + knowledge_stamp() + str(self._details["database"])
+        database = str(self._details["database"])
+        stamp = f"{self._source} {knowledge_stamp()} {database} {self._settings.port}"
         has_output = (self._state.path / "static").exists()
         if not (has_output and self._done.has("static", self._source)):
             self._manage("Static files", "collectstatic", "--noinput")
@@ -207,6 +208,10 @@ class Up:
         known = not self._settings.database_url and self._state.credentials_file.exists()
         if known and self._done.has("database", stamp):
             return
+        if not self._done.has("identity", database):
+            # Credentials of another database open nothing in this one.
+            self._state.credentials_file.unlink(missing_ok=True)
+            self._done.note("identity", database)
         self._manage("Database migrated", "migrate_schemas")
         self._manage("Taxonomy, detectors, frameworks", "load_config")
         self._manage("Two demo tenants", "demo_setup")
@@ -301,9 +306,8 @@ class Up:
         addresses = [("API", f"{url}/map"), ("API documentation", f"{url}/docs")]
         platform = credentials.get("platform_admin", {})
         addresses.append(("Platform admin", platform.get("url") or f"{url}/admin/"))
-        for tenant in credentials.get("tenants", []):
-            address = f"{tenant['url'].rstrip('/')}/admin/"
-            addresses.append((f"{tenant['name']}'s admin", address))
+        tenants = credentials.get("tenants", [])
+        addresses += [(f"{tenant['name']}'s admin", tenant["url"]) for tenant in tenants]
         addresses.append(("Users, passwords, API keys", str(self._state.credentials_file)))
         wide = max(len(name) for name, _ in addresses)
         say()
