@@ -46,8 +46,7 @@ def ensure_partitions(*, today: date | None = None) -> list[str]:
     today = today or timezone.now().date()
     existing = existing_partitions()
     months = [_month(today, offset) for offset in range(MONTHS_AHEAD + 1)]
-    created = [_create(month) for month in months if month not in existing]
-    return created
+    return [_create(month) for month in months if month not in existing]
 
 
 def _create(month: date) -> str:

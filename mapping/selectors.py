@@ -29,6 +29,7 @@ class EngineInForce:
 _current: EngineInForce | None = None
 _checked_at = 0.0
 _lock = threading.Lock()
+_REFRESH_SECONDS = settings.CONFIG.mapping.knowledge_refresh_seconds
 
 
 def engine_in_force() -> EngineInForce:
@@ -39,7 +40,7 @@ def engine_in_force() -> EngineInForce:
     """
     global _checked_at
     now = time.monotonic()
-    if _current is not None and now - _checked_at < settings.CONFIG.mapping.knowledge_refresh_seconds:
+    if _current is not None and now - _checked_at < _REFRESH_SECONDS:
         return _current
     if not _lock.acquire(blocking=_current is None):
         return _required()

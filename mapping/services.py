@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,13 +74,18 @@ def store_items(*, mapped: Sequence[MappedItem]) -> None:
 
 def count_items(*, mapped: Sequence[MappedItem]) -> None:
     """Add mapped items to the metrics, once they are stored."""
+    events: Counter[tuple[str, str]] = Counter()
+    methods: Counter[str] = Counter()
     for item in mapped:
         row = item.row
         # A detector without a file is counted as "other": label values must be bounded.
         known = row["detector_map_version"] is not None
-        metrics.EVENTS.labels(row["detector"] if known else "other", row["decision"]).inc()
-        for finding in row["findings"]:
-            metrics.FINDINGS.labels(finding["method"]).inc()
+        events[row["detector"] if known else "other", row["decision"]] += 1
+        methods.update(finding["method"] for finding in row["findings"])
+    for (detector, decision), count in events.items():
+        metrics.EVENTS.labels(detector, decision).inc(count)
+    for method, count in methods.items():
+        metrics.FINDINGS.labels(method).inc(count)
 
 
 def _hasher(tenant: TenantRef) -> Callable[[str], str]:
@@ -93,7 +99,7 @@ def _hasher(tenant: TenantRef) -> Callable[[str], str]:
 
 
 def _safe(text: str | None, hash_text: Callable[[str], str]) -> str | None:
-    """The text if it is plainly an identifier; else a keyed hash that only says `the same again`."""
+    """The text if it is plainly an identifier, else a keyed hash: `the same again`, no more."""
     if text is None or recordable_ref(text) or recordable_label(text):
         return text
     return f"hmac:{hash_text(text)}"
@@ -134,7 +140,7 @@ def _row(
         "id": str(uuid_utils.uuid7()),
         "received_at": now,
         "occurred_at": item.occurred_at,
-        "detector": _safe(result.detector, hash_text),
+        "detector": result.detector if result.detector_map else _safe(result.detector, hash_text),
         "detector_version": _safe(item.detector_version, hash_text),
         "vendor": _safe(item.vendor, hash_text) or result.vendor,
         "decision": result.decision,
@@ -171,9 +177,7 @@ def _row(
     }
 
 
-def _safe_metadata(
-    metadata: Mapping[str, Any], hash_text: Callable[[str], str]
-) -> dict[str, Any]:
+def _safe_metadata(metadata: Mapping[str, Any], hash_text: Callable[[str], str]) -> dict[str, Any]:
     """What the earlier system's callers send, without anything that could quote raw text."""
     kept = {
         key: metadata[key]

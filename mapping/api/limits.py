@@ -7,23 +7,24 @@ from django.conf import settings
 
 from pillars.problems import Problem
 
+LIMITS = settings.CONFIG.limits
+
 
 def check_item(item: Any, *, raw: bytes | None = None) -> None:
     """Raise a Problem if an item is too large or too deep.
 
     `raw` is the item's JSON where the caller has it already (a single /map request).
     """
-    limits = settings.CONFIG.limits
     if raw is None:
         raw = orjson.dumps(item)
-    if len(raw) > limits.item_bytes:
-        raise Problem("item_too_large", detail=f"One item may have {limits.item_bytes} bytes.")
+    if len(raw) > LIMITS.item_bytes:
+        raise Problem("item_too_large", detail=f"One item may have {LIMITS.item_bytes} bytes.")
     # Nesting needs brackets: an item with few of them need not be walked.
-    if raw.count(b"[") + raw.count(b"{") > limits.nesting_depth and _deeper_than(
-        item, limits.nesting_depth
+    if raw.count(b"[") + raw.count(b"{") > LIMITS.nesting_depth and _deeper_than(
+        item, LIMITS.nesting_depth
     ):
         raise Problem(
-            "too_deep", detail=f"One item may nest {limits.nesting_depth} levels of JSON."
+            "too_deep", detail=f"One item may nest {LIMITS.nesting_depth} levels of JSON."
         )
 
 

@@ -1,4 +1,4 @@
-"""What /map and /map/batch accept. Parsed by pydantic: it is fast and says exactly what is wrong."""
+"""What /map and /map/batch accept, parsed by pydantic: fast, and exact about what is wrong."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -158,7 +158,9 @@ def _batch_items(data: Any) -> list[Any]:
     if unknown:
         raise Problem(
             "validation_failed",
-            errors=[{"pointer": f"/{key[:100]}", "detail": "Unknown field"} for key in unknown[:20]],
+            errors=[
+                {"pointer": f"/{key[:100]}", "detail": "Unknown field"} for key in unknown[:20]
+            ],
         )
     return items
 

@@ -1,1 +1,1 @@
-"""Who may do what: people (`access.users`, in every schema) and API keys (`access.keys`, public)."""
+"""Who may do what: people (`access.users`, every schema) and API keys (`access.keys`, public)."""

@@ -4,7 +4,7 @@ import pgtrigger
 
 
 def append_only() -> list[pgtrigger.Trigger]:
-    """For a model's `Meta.triggers`: UPDATE, DELETE and TRUNCATE fail, by whatever way they come."""
+    """For a model's `Meta.triggers`: UPDATE, DELETE and TRUNCATE fail, however they come."""
     return [
         pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
         pgtrigger.Trigger(

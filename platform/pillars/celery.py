@@ -1,4 +1,4 @@
-"""The Celery application and its schedule. Tasks that work in a tenant use tenants.tasks.TenantTask."""
+"""The Celery application and its schedule. A tenant's tasks use tenants.tasks.TenantTask."""
 
 import os
 

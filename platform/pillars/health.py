@@ -4,8 +4,8 @@ Ready means: this process can answer /map. The parts that /map needs decide the 
 others are named as degraded, because taking a web server out of service would not bring them back.
 """
 
+import ctypes
 import hmac
-import importlib
 import time
 from collections.abc import Callable
 from functools import cache
@@ -102,7 +102,8 @@ def _worker() -> str:
 @cache
 def _pdf() -> str:
     try:
-        importlib.import_module("weasyprint")
+        for library in ("libpango-1.0.so.0", "libpangoft2-1.0.so.0"):
+            ctypes.CDLL(library)
     except OSError:
         return (
             "PDF reports are off: the system library pango is missing. "

@@ -170,6 +170,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["access.keys.throttling.ItemThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["pillars.api.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["pillars.api.rendering.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "pillars.api.rendering.JsonNegotiation",
     "DEFAULT_SCHEMA_CLASS": "pillars.api.schema.PillarsSchema",
     "EXCEPTION_HANDLER": "pillars.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,

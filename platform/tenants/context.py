@@ -33,7 +33,8 @@ def activate(tenant: HasSchema) -> None:
 
 def reset() -> None:
     """Go back to the public schema."""
-    connection.set_schema_to_public()  # type: ignore[attr-defined]
+    if current_schema() != PUBLIC:
+        connection.set_schema_to_public()  # type: ignore[attr-defined]
 
 
 def current_schema() -> str:

@@ -7,7 +7,6 @@ from django.core.exceptions import DisallowedHost
 from django.db import Error as DatabaseError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import set_urlconf
 
 from pillars import problems
 from tenants import context
@@ -32,7 +31,6 @@ class TenantMiddleware:
             return refusal if refusal is not None else self.get_response(request)
         finally:
             context.reset()
-            set_urlconf(None)
 
     def _enter(self, request: HttpRequest) -> HttpResponseBase | None:
         try:
@@ -60,4 +58,3 @@ class TenantMiddleware:
     def _route(request: HttpRequest, tenant: TenantRef | None, urlconf: str) -> None:
         request.host_tenant = tenant  # type: ignore[attr-defined]
         request.urlconf = urlconf  # type: ignore[attr-defined]
-        set_urlconf(urlconf)

@@ -113,9 +113,7 @@ def resume_tenant(*, tenant: Tenant, actor: str) -> None:
 
 def retry_provisioning(*, tenant: Tenant, actor: str) -> None:
     """Ask again for the set-up of a tenant that failed or waits. Raises TenantError."""
-    _change_state(
-        tenant, (TenantState.FAILED, TenantState.PENDING), TenantState.PENDING, actor, ""
-    )
+    _change_state(tenant, (TenantState.FAILED, TenantState.PENDING), TenantState.PENDING, actor, "")
     queue.dispatch("tenants.provision", tenant_id=str(tenant.id))
 
 

@@ -1,1 +1,1 @@
-"""`make bench`: how fast /map and /map/batch are, beside what this machine's PostgreSQL can commit."""
+"""`make bench`: the speed of /map and /map/batch, beside what this PostgreSQL can commit."""

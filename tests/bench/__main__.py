@@ -110,7 +110,7 @@ def _prepare(environment: dict[str, str], base: Path) -> Any:
 
 
 def _commit_rate(postgres: EmbeddedPostgres, connections: int, seconds: float) -> float:
-    """Durable single-row inserts a second by PostgreSQL's own pgbench: the ceiling of any server."""
+    """Durable single-row inserts a second by PostgreSQL's own pgbench: the ceiling."""
     import psycopg
 
     script = Path(tempfile.mkstemp(suffix=".sql")[1])

@@ -8,6 +8,7 @@ every process at once.
 Without the store each process keeps the limits by itself, so that /map goes on.
 """
 
+import hashlib
 import threading
 import time
 import uuid
@@ -49,6 +50,7 @@ redis.call('HINCRBY', KEYS[6], ARGV[5] .. ':i', cost)
 redis.call('HINCRBY', KEYS[6], ARGV[5] .. ':r', 1)
 return {0, math.floor(left_key), math.floor(left_tenant), generation}
 """
+_SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,17 @@ def store() -> "redis.Redis[Any]":
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is to be counted: `cost` items for a key and its tenant, against limits a minute."""
+
+    key_id: uuid.UUID
+    tenant_id: uuid.UUID
+    cost: int
+    key_limit: int
+    tenant_limit: int
+
+
 class Limiter:
     """Charges items to a key and its tenant."""
 
@@ -82,54 +95,56 @@ class Limiter:
         self._away_until = 0.0
         self._local: dict[tuple[str, int], int] = {}
         self._lock = threading.Lock()
-        self._sha = ""
+        self._thread = threading.local()
 
-    def charge(
-        self, *, key_id: uuid.UUID, tenant_id: uuid.UUID, cost: int, key_limit: int,
-        tenant_limit: int,
-    ) -> Verdict:  # fmt: skip
-        """Count `cost` items, or refuse them all. Never raises."""
+    def charge(self, charge: Charge) -> Verdict:
+        """Count the items, or refuse them all. Never raises."""
         now = time.time()
         window, passed = divmod(now, WINDOW)
         weight = 1 - passed / WINDOW
-        reset = int(WINDOW - passed) + 1
+        raw: list[Any] | None = None
         if now >= self._away_until:
             try:
-                raw = self._ask(key_id, tenant_id, int(window), cost, key_limit, tenant_limit, weight)
+                raw = self._ask(charge, int(window), weight)
             except (redis.RedisError, OSError):
                 self._store_away(now)
-            else:
-                return _verdict(raw, key_limit, tenant_limit, reset)
-        return self._charge_locally(
-            str(key_id), str(tenant_id), int(window), cost, key_limit, tenant_limit, weight, reset
-        )
+        if raw is None:
+            raw = self._count_locally(charge, int(window), weight)
+        return _verdict(raw, charge, reset=int(WINDOW - passed) + 1)
 
-    def _ask(
-        self, key_id: uuid.UUID, tenant_id: uuid.UUID, window: int, cost: int, key_limit: int,
-        tenant_limit: int, weight: float,
-    ) -> list[Any]:  # fmt: skip
-        key, tenant = f"pillars:rl:k:{key_id}:", f"pillars:rl:t:{tenant_id}:"
+    def _ask(self, charge: Charge, window: int, weight: float) -> list[Any]:
+        key, tenant = f"pillars:rl:k:{charge.key_id}:", f"pillars:rl:t:{charge.tenant_id}:"
         day = time.strftime("%Y%m%d", time.gmtime())
         args = (
             6, f"{key}{window}", f"{key}{window - 1}", f"{tenant}{window}",
-            f"{tenant}{window - 1}", GENERATION, USE_KEY, cost, key_limit, tenant_limit, weight,
-            f"{tenant_id}:{key_id}:{day}",
+            f"{tenant}{window - 1}", GENERATION, USE_KEY, charge.cost, charge.key_limit,
+            charge.tenant_limit, weight, f"{charge.tenant_id}:{charge.key_id}:{day}",
         )  # fmt: skip
-        client = store()
         try:
-            if self._sha:
-                answer = client.execute_command("EVALSHA", self._sha, *args)
-            else:
-                raise redis.exceptions.NoScriptError
+            answer = self._command("EVALSHA", _SCRIPT_SHA, *args)
         except redis.exceptions.NoScriptError:
-            self._sha = str(client.script_load(_SCRIPT))
-            answer = client.execute_command("EVALSHA", self._sha, *args)
+            answer = self._command("EVAL", _SCRIPT, *args)
         if self._away_until:
             self._away_until = 0.0
             self._local.clear()
             log.info("rate_limit_store_back")
-        metrics.BROKER_UP.set(1)
+            metrics.BROKER_UP.set(1)
         return list(answer)
+
+    def _command(self, *words: Any) -> Any:
+        """One command on this thread's own connection: the pool would cost as much as the answer."""
+        connection = getattr(self._thread, "connection", None)
+        if connection is None:
+            connection = self._thread.connection = store().connection_pool.make_connection()
+        try:
+            connection.send_command(*words)
+            return connection.read_response()
+        except redis.exceptions.ResponseError:
+            raise
+        except BaseException:
+            # Half a command may be on the wire: never reuse that connection.
+            connection.disconnect()
+            raise
 
     def _store_away(self, now: float) -> None:
         if not self._away_until:
@@ -137,33 +152,31 @@ class Limiter:
         self._away_until = now + _PAUSE_SECONDS
         metrics.BROKER_UP.set(0)
 
-    def _charge_locally(
-        self, key: str, tenant: str, window: int, cost: int, key_limit: int, tenant_limit: int,
-        weight: float, reset: int,
-    ) -> Verdict:  # fmt: skip
+    def _count_locally(self, charge: Charge, window: int, weight: float) -> list[Any]:
+        limits = {str(charge.key_id): charge.key_limit, str(charge.tenant_id): charge.tenant_limit}
         with self._lock:
             for stale in [k for k in self._local if k[1] < window - 1]:
                 del self._local[stale]
             left = []
-            for name, limit in ((key, key_limit), (tenant, tenant_limit)):
+            for name, limit in limits.items():
                 used = self._local.get((name, window), 0)
                 used += int(self._local.get((name, window - 1), 0) * weight)
-                left.append(limit - used - cost)
+                left.append(limit - used - charge.cost)
             refused = next((i + 1 for i, value in enumerate(left) if value < 0), 0)
             if not refused:
-                for name in (key, tenant):
-                    self._local[name, window] = self._local.get((name, window), 0) + cost
-        return _verdict([refused, *left, None], key_limit, tenant_limit, reset)
+                for name in limits:
+                    self._local[name, window] = self._local.get((name, window), 0) + charge.cost
+        return [refused, *left, None]
 
 
-def _verdict(raw: list[Any], key_limit: int, tenant_limit: int, reset: int) -> Verdict:
+def _verdict(raw: list[Any], charge: Charge, *, reset: int) -> Verdict:
     refused, left_key, left_tenant, generation = raw
     tenant_is_tighter = refused == 2 or (not refused and left_tenant < left_key)
     left = left_tenant if tenant_is_tighter else left_key
     return Verdict(
         allowed=refused == 0,
         scope="tenant" if tenant_is_tighter else "key",
-        limit=tenant_limit if tenant_is_tighter else key_limit,
+        limit=charge.tenant_limit if tenant_is_tighter else charge.key_limit,
         remaining=max(0, int(left)),
         reset=reset,
         generation=generation,

@@ -9,7 +9,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     """Two ways for the same key."""
 
     target_class = "access.keys.authentication.ApiKeyAuthentication"
-    name = ["bearerKey", "headerKey"]  # noqa: RUF012
+    name = ["bearerKey", "headerKey"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
         """The two security schemes."""

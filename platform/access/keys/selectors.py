@@ -63,11 +63,7 @@ def forget_cached_keys() -> None:
 
 def _read(prefix: str, wanted: bytes) -> KeyContext | None:
     with public_context():
-        key = (
-            ApiKey.objects.select_related("tenant")
-            .filter(prefix=prefix)
-            .first()
-        ) or (
+        key = (ApiKey.objects.select_related("tenant").filter(prefix=prefix).first()) or (
             ApiKey.objects.select_related("tenant")
             .filter(previous_prefix=prefix, previous_until__gt=timezone.now())
             .first()

@@ -103,6 +103,4 @@ def revoke_key(*, key: ApiKey, actor: str) -> ApiKey:
 def _record(key: ApiKey, action: str, actor: str, detail: dict[str, Any]) -> None:
     """In the tenant's own trail, whoever acted: an operator's deed must be visible there too."""
     with tenant_context(key.tenant):
-        record(
-            action=action, actor=actor, target=str(key.id), detail={"name": key.name, **detail}
-        )
+        record(action=action, actor=actor, target=str(key.id), detail={"name": key.name, **detail})

@@ -34,7 +34,9 @@ def flush_key_use() -> int:
     for tenant in active_tenants().filter(pk__in=by_tenant):
         rows = by_tenant[tenant.id]
         with tenant_context(tenant):
-            add_use(rows=[(key, day, counts["r"], counts["i"]) for (key, day), counts in rows.items()])
+            add_use(
+                rows=[(key, day, counts["r"], counts["i"]) for (key, day), counts in rows.items()]
+            )
         client.hdel(_PENDING, *_fields(tenant.id, rows))
         written += len(rows)
     client.delete(_PENDING)
@@ -48,13 +50,11 @@ def _parse(fields: dict[str, str]) -> dict[uuid.UUID, Rows]:
     found: dict[uuid.UUID, Rows] = defaultdict(dict)
     for field, value in fields.items():
         tenant, key, day, kind = field.split(":")
-        parsed = datetime.strptime(day, "%Y%m%d").date()  # noqa: DTZ007 - a date, no time
+        parsed = datetime.strptime(day, "%Y%m%d").date()
         row = found[uuid.UUID(tenant)].setdefault((uuid.UUID(key), parsed), {"r": 0, "i": 0})
         row[kind] = int(value)
     return found
 
 
 def _fields(tenant_id: uuid.UUID, rows: Rows) -> list[str]:
-    return [
-        f"{tenant_id}:{key}:{day:%Y%m%d}:{kind}" for key, day in rows for kind in ("i", "r")
-    ]
+    return [f"{tenant_id}:{key}:{day:%Y%m%d}:{kind}" for key, day in rows for kind in ("i", "r")]

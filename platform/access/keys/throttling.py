@@ -7,11 +7,12 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from access.keys.authentication import ApiKeyAuthentication
-from access.keys.limiter import Verdict, limiter
+from access.keys.limiter import Charge, Verdict, limiter
 from access.keys.selectors import KeyContext, forget_cached_keys
 from pillars.observability import metrics
 from pillars.problems import Problem
 
+LIMITS = settings.CONFIG.rate_limits
 _seen_generation: str | None = None
 
 
@@ -24,13 +25,14 @@ class ItemThrottle(BaseThrottle):
         if not isinstance(caller, KeyContext):
             return True
         cost: int = view.item_cost(request) if hasattr(view, "item_cost") else 1
-        limits = settings.CONFIG.rate_limits
         verdict = limiter.charge(
-            key_id=caller.key_id,
-            tenant_id=caller.tenant.id,
-            cost=cost,
-            key_limit=caller.items_per_minute or limits.key_items_per_minute,
-            tenant_limit=limits.tenant_items_per_minute,
+            Charge(
+                key_id=caller.key_id,
+                tenant_id=caller.tenant.id,
+                cost=cost,
+                key_limit=caller.items_per_minute or LIMITS.key_items_per_minute,
+                tenant_limit=LIMITS.tenant_items_per_minute,
+            )
         )
         _recheck_if_keys_changed(request, verdict)
         headers = rate_limit_headers(verdict)

@@ -4,7 +4,7 @@ from django.contrib.auth.models import AbstractUser
 
 
 class User(AbstractUser):
-    """A person of one tenant, or an operator of the platform. The same name elsewhere is another."""
+    """A person of one tenant, or an operator. The same name in another schema is another person."""
 
     class Meta(AbstractUser.Meta):  # type: ignore[name-defined,misc]
         ordering = ("username",)

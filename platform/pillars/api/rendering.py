@@ -1,12 +1,15 @@
 """JSON in and out with orjson. Problems keep their own media type."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import orjson
 from django.conf import settings
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from pillars.problems import Problem
 
@@ -25,6 +28,29 @@ class JSONRenderer(BaseRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z)
+
+
+class JsonNegotiation(BaseContentNegotiation):
+    """JSON is the only representation: accept it, or say 406. DRF's own search costs more."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        """The parser for the request's Content-Type."""
+        content_type = request.content_type.split(";", 1)[0].strip().lower()
+        return parsers[0] if content_type == parsers[0].media_type else None
+
+    def select_renderer(
+        self,
+        request: Request,
+        renderers: Sequence[BaseRenderer],
+        format_suffix: str | None = None,
+    ) -> tuple[BaseRenderer, str]:
+        """The one renderer of the view. Raises NotAcceptable."""
+        renderer = renderers[0]
+        accept = request.META.get("HTTP_ACCEPT", "*/*").lower()
+        kind, _, _ = renderer.media_type.partition("/")
+        if any(wanted in accept for wanted in ("*/*", f"{kind}/*", renderer.media_type)):
+            return renderer, renderer.media_type
+        raise NotAcceptable
 
 
 class JSONParser(BaseParser):

@@ -53,7 +53,8 @@ def _event_component() -> dict[str, Any]:
     uuid = {"type": "string", "format": "uuid"}
     anything = {"type": "object", "additionalProperties": True}
     properties: dict[str, Any] = {
-        "event_id": uuid, "received_at": time, "occurred_at": _nullable("string", format="date-time"),
+        "event_id": uuid, "received_at": time,
+        "occurred_at": _nullable("string", format="date-time"),
         "detector": string, "detector_version": _nullable("string"), "vendor": _nullable("string"),
         "decision": string, "severity": string, "confidence": {"type": "number"},
         "taxonomy": {"type": "array", "items": string}, "scores": anything,
@@ -71,7 +72,9 @@ def _event_component() -> dict[str, Any]:
 def finish_schema(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     """drf-spectacular hook: add the components that are not serializers."""
     components = result.setdefault("components", {}).setdefault("schemas", {})
-    event = {k: v for k, v in shipped_event_schema().items() if k not in ("$schema", "$id", "$defs")}
+    event = {
+        k: v for k, v in shipped_event_schema().items() if k not in ("$schema", "$id", "$defs")
+    }
     event = _point_to_components(event)
     for name, definition in shipped_event_schema().get("$defs", {}).items():
         components[f"MappingEvent_{name}"] = _point_to_components(definition)

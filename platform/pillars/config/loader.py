@@ -140,7 +140,11 @@ def _parse_env(text: str, key: KeyPath) -> Any:
     annotation = None
     if section is not None and len(key) == 2:
         model = section.annotation
-        if isinstance(model, type) and issubclass(model, BaseModel) and key[1] in model.model_fields:
+        if (
+            isinstance(model, type)
+            and issubclass(model, BaseModel)
+            and key[1] in model.model_fields
+        ):
             annotation = model.model_fields[key[1]].annotation
     if annotation in (str, SecretStr) or annotation == SecretStr | None:
         return text

@@ -33,7 +33,7 @@ class Server(Section):
     )
     trusted_proxy: bool = Field(
         default=False,
-        description="True if a proxy in front sets X-Forwarded-Proto; no other forwarded header counts",
+        description="True if a proxy in front sets X-Forwarded-Proto; nothing else is believed",
     )
     metrics_token: SecretStr | None = Field(
         default=None, description="If set, /metrics wants it as a bearer token"

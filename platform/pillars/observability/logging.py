@@ -26,7 +26,7 @@ ALLOWED_FIELDS = frozenset(
         "tenant", "tenant_id", "timestamp", "version",
     }
 )  # fmt: skip
-_TOKEN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:/@+<>{}\-]{0,119}$")
+_TOKEN = re.compile(r"^/?[A-Za-z0-9][A-Za-z0-9_.:/@+<>{}\-]{0,119}$")
 _EVENT = re.compile(r"^[a-z][a-z0-9_.]{0,63}$")
 _MAX_FRAMES = 12
 
@@ -38,11 +38,8 @@ def keep_metadata(
     kept: dict[str, Any] = {}
     dropped = 0
     for key, value in event_dict.items():
-        if key.startswith("_"):  # structlog's own bookkeeping
-            kept[key] = value
-        elif key == "frames" and isinstance(value, list):
-            kept[key] = value
-        elif key in ALLOWED_FIELDS and _is_metadata(key, value):
+        own = key.startswith("_") or (key == "frames" and isinstance(value, list))
+        if own or (key in ALLOWED_FIELDS and _is_metadata(key, value)):
             kept[key] = value
         elif value is not None and key not in ("exc_info", "stack_info", "positional_args"):
             dropped += 1

@@ -28,7 +28,9 @@ LATENCY = Histogram(
 EVENTS = Counter(
     "pillars_mapping_events_total", "Mapped detector outputs", ["detector", "decision"]
 )
-FINDINGS = Counter("pillars_mapping_findings_total", "Findings, by how they were mapped", ["method"])
+FINDINGS = Counter(
+    "pillars_mapping_findings_total", "Findings, by how they were mapped", ["method"]
+)
 BATCH_ITEMS = Histogram(
     "pillars_batch_items", "Items in a batch request", buckets=(1, 10, 50, 100, 250, 500, 1000)
 )

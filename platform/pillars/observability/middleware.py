@@ -38,6 +38,8 @@ class RequestMiddleware:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             response: HttpResponse = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
+        if not response.streaming and not response.has_header("Content-Length"):
+            response.headers["Content-Length"] = str(len(response.content))
         elapsed = time.perf_counter() - started
         match = request.resolver_match
         route = f"/{match.route}" if match is not None else "unmatched"

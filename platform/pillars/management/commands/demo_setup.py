@@ -47,9 +47,7 @@ class Command(BaseCommand):
         password = known["password"] if known else _password()
         if not known:
             with public_context():
-                ensure_user(
-                    username="operator", password=password, superuser=True, actor=ACTOR
-                )
+                ensure_user(username="operator", password=password, superuser=True, actor=ACTOR)
         return {"url": f"{base}/admin/", "username": "operator", "password": password}
 
     def _tenant(self, slug: str, name: str, known: dict[str, Any] | None) -> dict[str, Any]:
@@ -94,9 +92,7 @@ def _find(known: dict[str, Any], slug: str) -> dict[str, Any] | None:
     return next((t for t in known.get("tenants", []) if t["slug"] == slug), None)
 
 
-def _person(
-    tenant: Tenant, login: str, role: str, known: dict[str, Any] | None
-) -> dict[str, str]:
+def _person(tenant: Tenant, login: str, role: str, known: dict[str, Any] | None) -> dict[str, str]:
     if known and login in known:
         return dict(known[login])
     password = _password()

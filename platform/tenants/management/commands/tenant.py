@@ -80,9 +80,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{row['slug']:<24} {row['state']:<13} {domains}  {row['detail']}")
 
     def _suspend(self, options: dict[str, Any]) -> None:
-        services.suspend_tenant(
-            tenant=_get(options["slug"]), actor=ACTOR, reason=options["reason"]
-        )
+        services.suspend_tenant(tenant=_get(options["slug"]), actor=ACTOR, reason=options["reason"])
         self.stdout.write(f"{options['slug']} is suspended. Its data is kept.")
 
     def _resume(self, options: dict[str, Any]) -> None:

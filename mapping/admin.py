@@ -1,0 +1,300 @@
+"""Events in a tenant's admin: to browse, never to change.
+
+The table may hold very many rows and has one index, (id, received_at), for the sake of fast
+inserts. So: newest first and no other order, no counts, and a query that takes too long ends with
+advice instead of holding the database.
+"""
+
+import re
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite, ShowFacets
+from django.db import OperationalError, connection, transaction
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import (
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RangeDateTimeFilter,
+    TextFilter,
+)
+from unfold.decorators import display
+
+from mapping.models import MappingEvent
+from mapping.overview import first_id_at
+from mapping.selectors import NoKnowledgeError, engine_in_force, events
+from pillars.admin import PillarsAdmin, WindowPaginator
+from pillars.badges import state_badge
+from taxonomy.models import KnowledgeRelease
+from taxonomy.selectors import controls_for
+
+QUERY_MILLISECONDS = 8_000
+_LABEL = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")
+_PERIODS = {
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+}
+
+
+def with_label(queryset: QuerySet[MappingEvent], label: str) -> QuerySet[MappingEvent]:
+    """Events that carry a canonical label, or one of the branch that it names."""
+    return queryset.extra(
+        where=["EXISTS (SELECT 1 FROM unnest(labels) l WHERE l = %s OR starts_with(l, %s))"],
+        params=[label, f"{label}."],
+    )
+
+
+class PeriodFilter(DropdownFilter):
+    """The usual periods, as a range of ids: an index answers it."""
+
+    title = "period"
+    parameter_name = "period"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Value and title."""
+        return [(value, title) for value, (title, _) in _PERIODS.items()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[MappingEvent]
+    ) -> QuerySet[MappingEvent]:
+        """Events since then."""
+        if self.value() not in _PERIODS:
+            return queryset
+        since = timezone.now() - _PERIODS[self.value()][1]
+        return queryset.filter(
+            id__gte=first_id_at(since - timedelta(minutes=1)), received_at__gte=since
+        )
+
+
+class DetectorFilter(DropdownFilter):
+    """The detectors that the knowledge in force has a file for; others are found by search."""
+
+    title = "detector"
+    parameter_name = "detector"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Names, without a look at the events."""
+        try:
+            names = sorted(engine_in_force().engine.knowledge.detectors)
+        except NoKnowledgeError:
+            return []
+        return [(name, name) for name in names]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[MappingEvent]
+    ) -> QuerySet[MappingEvent]:
+        """Events of one detector."""
+        return queryset.filter(detector=self.value()) if self.value() else queryset
+
+
+class LabelFilter(TextFilter):
+    """A canonical label or a branch, such as PII."""
+
+    title = "label or branch"
+    parameter_name = "label"
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[MappingEvent]
+    ) -> QuerySet[MappingEvent]:
+        """Events with such a label; none for what cannot be a label."""
+        label = (self.value() or "").strip()
+        if not label:
+            return queryset
+        return with_label(queryset, label) if _LABEL.match(label) else queryset.none()
+
+
+class EventAdmin(PillarsAdmin):
+    """Mapped detector outputs."""
+
+    list_display = (
+        "received", "detector", "decision_shown", "severity_shown", "labels_shown",
+        "confidence_shown",
+    )  # fmt: skip
+    list_display_links = ("received", "detector")
+    list_filter = (
+        PeriodFilter,
+        DetectorFilter,
+        ("decision", ChoicesDropdownFilter),
+        ("severity", ChoicesDropdownFilter),
+        LabelFilter,
+        ("received_at", RangeDateTimeFilter),
+    )
+    ordering = ("-id",)
+    sortable_by = ()
+    list_per_page = 50
+    list_max_show_all = 0
+    paginator = WindowPaginator
+    show_facets = ShowFacets.NEVER
+    search_fields = ("id",)  # shows the box; get_search_results does the search
+    search_help_text = "Event id, request id, label or detector"
+    change_form_template = "mapping/event.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MappingEvent]:
+        return events()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[MappingEvent], search_term: str
+    ) -> tuple[QuerySet[MappingEvent], bool]:
+        """Exact matches only: there is no index that a search in the middle could use."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            event_id = uuid.UUID(term)
+        except ValueError:
+            pass
+        else:
+            return queryset.filter(Q(id=event_id) | Q(request_id=term)), False
+        named = queryset.filter(Q(detector=term.lower()) | Q(request_id=term))
+        if _LABEL.match(term) and (("." in term) or term.isupper()):
+            return with_label(queryset, term), False
+        return named, False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, within a time limit."""
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {QUERY_MILLISECONDS}")
+                response: HttpResponse = super().changelist_view(request, extra_context)
+        except OperationalError as error:
+            if "statement timeout" not in str(error) or request.GET.get("period") == "1h":
+                raise
+            messages.warning(
+                request,
+                "That search took too long and was stopped. Here is the last hour; "
+                "choose a period together with the other filters.",
+            )
+            return HttpResponseRedirect(f"{request.path}?period=1h")
+        return response
+
+    @display(description="Received (UTC)")
+    def received(self, event: MappingEvent) -> str:
+        """To the second."""
+        return f"{event.received_at:%Y-%m-%d %H:%M:%S}"
+
+    @display(description="Decision")
+    def decision_shown(self, event: MappingEvent) -> SafeString:
+        """As a badge."""
+        return state_badge(event.decision, event.get_decision_display())
+
+    @display(description="Severity")
+    def severity_shown(self, event: MappingEvent) -> SafeString:
+        """As a badge."""
+        return state_badge(event.severity, event.get_severity_display())
+
+    @display(description="Labels")
+    def labels_shown(self, event: MappingEvent) -> SafeString:
+        """The first three, and how many more."""
+        shown = format_html_join(
+            "", '<span class="pl-label">{}</span>', ((label,) for label in event.labels[:3])
+        )
+        more = len(event.labels) - 3
+        return format_html("{} and {} more", shown, more) if more > 0 else shown
+
+    @display(description="Confidence")
+    def confidence_shown(self, event: MappingEvent) -> str:
+        """With two digits."""
+        return f"{event.confidence:.2f}"
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """One event, whole."""
+        event: MappingEvent = self.wanted(request, object_id)
+        extra = {
+            "event": event,
+            "title": event.detector,
+            "decision_badge": self.decision_shown(event),
+            "severity_badge": self.severity_shown(event),
+            "findings": [_finding(entry) for entry in event.findings],
+            "controls": _controls(event),
+            "shape": _shape(event.output_shape),
+            "facts": _facts(event),
+            "versions": _versions(event),
+        }
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
+
+
+def _finding(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "severity_badge": state_badge(entry["severity"], entry["severity"].title())}
+
+
+def _controls(event: MappingEvent) -> list[dict[str, Any]]:
+    """By framework: the controls on which the event's labels bear, in the event's own release."""
+    release = KnowledgeRelease.objects.filter(serial=event.release).first()
+    if release is None:
+        return []
+    frameworks: dict[str, dict[str, Any]] = {}
+    for label in event.labels:
+        for row in controls_for(label, release):
+            edition = row.control.edition
+            group = frameworks.setdefault(
+                str(edition), {"name": edition.short_name, "id": str(edition), "controls": {}}
+            )
+            entry = group["controls"].setdefault(
+                row.control.code,
+                {"code": row.control.code, "title": row.control.title, "labels": [],
+                 "evidence": row.get_evidence_display()},
+            )  # fmt: skip
+            entry["labels"].append(label)
+    return [
+        {**group, "controls": list(group["controls"].values())}
+        for _, group in sorted(frameworks.items())
+    ]
+
+
+def _shape(shape: dict[str, Any]) -> str:
+    match shape:
+        case {"type": "string", "length": length}:
+            return f"Text of {length:,} characters"
+        case {"type": "object", "keys": keys}:
+            return f"JSON object with {keys:,} keys"
+        case {"type": "array", "items": items}:
+            return f"JSON array of {items:,} items"
+    return str(shape.get("type", "not recorded"))
+
+
+def _facts(event: MappingEvent) -> list[tuple[str, Any]]:
+    expected = ", ".join(event.expected_detectors or [])
+    return [
+        ("Event id", event.id),
+        ("Received (UTC)", f"{event.received_at:%Y-%m-%d %H:%M:%S.%f}"[:-3]),
+        ("Occurred (UTC)", f"{event.occurred_at:%Y-%m-%d %H:%M:%S}" if event.occurred_at else None),
+        ("Vendor", event.vendor),
+        ("Detector version", event.detector_version),
+        ("Environment", event.environment),
+        ("Route", event.route),
+        ("Reference to the raw event", event.raw_ref),
+        ("Expected detectors", expected),
+        ("Request id", event.request_id),
+        ("API key", event.api_key_id),
+    ]
+
+
+def _versions(event: MappingEvent) -> list[tuple[str, Any]]:
+    return [
+        ("Knowledge release", event.release),
+        ("Taxonomy", event.taxonomy_version),
+        ("Detector file", event.detector_map_version),
+        ("Model", event.model_version),
+        ("Calibrator", event.calibrator_version),
+    ]
+
+
+def register(site: AdminSite) -> None:
+    """Add this app's pages to an admin site."""
+    site.register(MappingEvent, EventAdmin)

@@ -1,0 +1,117 @@
+"""What the admin pages of all apps share: who acts, read-only lists, pages with a form."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from django.core.paginator import Paginator
+from django.db.models import Model
+from django.forms import Form
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.functional import cached_property
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+
+from pillars.badges import badge
+
+
+def actor(request: HttpRequest) -> str:
+    """Whom the audit trail names for what this request does."""
+    return f"user:{request.user.get_username()}"
+
+
+class PillarsAdmin(ModelAdmin):  # type: ignore[misc]
+    """Rows are shown, never edited in place: what changes them is a service behind a page.
+
+    An object that the person may not see is not found (404); Django would redirect to the start
+    page with a message that repeats the id.
+    """
+
+    list_filter_submit = True
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Not by the model's form."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Not by the model's form."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nothing is deleted here."""
+        return False
+
+    def may(self, request: HttpRequest, verb: str) -> bool:
+        """Whether the person's role grants the verb (view, add, change) on this model."""
+        name = f"{self.opts.app_label}.{verb}_{self.opts.model_name}"
+        return bool(request.user.has_perm(name))
+
+    def wanted(self, request: HttpRequest, object_id: str) -> Any:
+        """The object of a page, out of those that the person may see. Raises Http404."""
+        found = self.get_object(request, object_id)
+        if found is None:
+            raise Http404
+        return found
+
+    def _get_obj_does_not_exist_redirect(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise Http404
+
+    def form_page(
+        self,
+        request: HttpRequest,
+        *,
+        form: Form,
+        title: str,
+        submit: str,
+        intro: str = "",
+        danger: bool = False,
+        facts: Mapping[str, Any] | None = None,
+        obj: Model | None = None,
+    ) -> TemplateResponse:
+        """A page with one form, which works without JavaScript. Also shows the form's errors."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "object": obj,
+            "title": title,
+            "form": form,
+            "submit": submit,
+            "intro": intro,
+            "danger": danger,
+            "facts": facts or {},
+            "back": self.address(request, obj),
+        }
+        request.current_app = self.admin_site.name
+        status = 422 if form.is_bound and form.errors else 200
+        return TemplateResponse(request, "pillars/form_page.html", context, status=status)
+
+    def address(self, request: HttpRequest, obj: Model | None = None) -> str:
+        """The path of an object's page, or of the list."""
+        from django.urls import reverse
+
+        base = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}"
+        if obj is None:
+            return reverse(f"{base}_changelist")
+        return reverse(f"{base}_change", args=[obj.pk])
+
+
+class WindowPaginator(Paginator[Any]):
+    """Pages through the newest rows without counting them: a count would read the whole table.
+
+    It reaches `MAX_PAGES` far, because a page far back costs as much as all pages before it.
+    """
+
+    MAX_PAGES = 100
+    template_name = "pillars/pagination_window.html"
+
+    @cached_property
+    def count(self) -> int:
+        """How far one may page, not how many rows there are."""
+        return int(self.per_page) * self.MAX_PAGES
+
+
+def badges(values: Iterable[str]) -> SafeString:
+    """Neutral badges in a row, such as scopes or labels."""
+    return format_html_join(" ", "{}", ((badge(value),) for value in values))
