@@ -8,8 +8,10 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 
+from pillars.admin import PillarsAdmin, badges
+from pillars.badges import state_badge
 from taxonomy.models import (
     Control,
     CrosswalkEdition,
@@ -26,24 +28,10 @@ from taxonomy.selectors import controls_for, current_release
 _CELL = "px-3 py-1 text-left align-top"
 
 
-class _NoChanges:
-    """The database refuses changes; the admin does not offer them."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class ReadOnlyAdmin(_NoChanges, ModelAdmin):  # type: ignore[misc]
+class ReadOnlyAdmin(PillarsAdmin):
     """Base of all pages here."""
 
     list_per_page = 50
-    show_full_result_count = False
     exclude: tuple[str, ...] = ("document",)
 
 
@@ -71,11 +59,16 @@ class TaxonomyEditionAdmin(ReadOnlyAdmin):
 class LabelAdmin(ReadOnlyAdmin):
     """Canonical labels, and the controls that each one bears on."""
 
-    list_display = ("name", "severity", "meaning", "edition")
+    list_display = ("name", "severity_badge", "meaning", "edition")
     list_filter = ("edition", ParentBranchFilter, "severity")
     list_select_related = ("edition",)
     search_fields = ("name", "meaning", "aliases")
     readonly_fields = ("controls",)
+
+    @admin.display(description="Severity", ordering="severity")
+    def severity_badge(self, label: Label) -> SafeString:
+        """The severity, in a colour that repeats it."""
+        return state_badge(label.severity, label.get_severity_display())
 
     @admin.display(description="Controls that findings are evidence for")
     def controls(self, label: Label) -> SafeString | str:
@@ -110,13 +103,22 @@ class LabelAdmin(ReadOnlyAdmin):
         )
 
 
-class DetectorLabelInline(_NoChanges, TabularInline):  # type: ignore[misc]
+class DetectorLabelInline(TabularInline):  # type: ignore[misc]
     """The labels of a detector."""
 
     model = DetectorLabel
     fields = ("label", "canonical", "severity", "disposition", "reason")
     per_page = 100
     extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """The database refuses changes; the admin does not offer them."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """As above."""
+        return False
 
 
 class DetectorMapAdmin(ReadOnlyAdmin):
@@ -137,9 +139,9 @@ class DetectorLabelAdmin(ReadOnlyAdmin):
     search_fields = ("label", "canonical")
 
     @admin.display(description="Canonical labels")
-    def canonical_labels(self, row: DetectorLabel) -> str:
-        """As text."""
-        return ", ".join(row.canonical)
+    def canonical_labels(self, row: DetectorLabel) -> SafeString:
+        """One badge each."""
+        return badges(row.canonical)
 
 
 class FrameworkEditionAdmin(ReadOnlyAdmin):
