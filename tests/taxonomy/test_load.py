@@ -272,3 +272,18 @@ class TestCommand:
         assert caught.value.returncode == 1
         assert "Nothing was loaded" in str(caught.value)
         assert "CC6.9 is not in frameworks/soc2.yaml" in json.loads(out.getvalue())["problems"][0]
+
+
+def test_the_knowledge_lives_in_public_alone_and_tenants_read_it(acme: Any) -> None:
+    from tenants.context import tenant_context
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT table_schema FROM information_schema.tables "
+            "WHERE table_name LIKE 'taxonomy\\_%'"
+        )
+        assert cursor.fetchall() == [("public",)]
+    serial = current_serial()
+    with tenant_context(acme.tenant):
+        assert current_serial() == serial
+        assert current_documents().taxonomy["edition"] == "2026.11"
