@@ -11,7 +11,7 @@ from mapping.models import MappingEvent
 from tenants.context import require_tenant
 
 _TABLE = MappingEvent._meta.db_table
-_COLUMNS = ", ".join(field.column for field in MappingEvent._meta.local_fields)
+_COLUMNS = ", ".join(str(field.column) for field in MappingEvent._meta.local_fields)
 
 
 @lru_cache(maxsize=4096)

@@ -82,9 +82,7 @@ class EventPages(CursorPagination):
     page_size_query_param = "limit"
     max_page_size = 1000
 
-    def paginate_queryset(
-        self, queryset: QuerySet[MappingEvent], request: Request, view: Any = None
-    ) -> list[MappingEvent] | None:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
         """As DRF's, with our problem for a cursor that is not one of ours."""
         try:
             return super().paginate_queryset(queryset, request, view)

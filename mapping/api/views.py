@@ -97,7 +97,7 @@ class MapView(_MappingView):
         raw = getattr(request._request, "raw_body", b"")
         item = read_item(request.data, self.caller(request).tenant, raw=raw)
         mapped = self.map(request, [item])
-        return self.answer(request, mapped, mapped[0].response)  # type: ignore[no-any-return]
+        return self.answer(request, mapped, mapped[0].response)
 
 
 class MapBatchView(_MappingView):
@@ -142,7 +142,7 @@ class MapBatchView(_MappingView):
         results: list[dict[str, Any] | None] = [None] * len(raw_items)
         for position, item in zip(positions, mapped, strict=True):
             results[position] = item.response
-        return self.answer(request, mapped, {"results": results, "errors": errors})  # type: ignore[no-any-return]
+        return self.answer(request, mapped, {"results": results, "errors": errors})
 
 
 def _batch_items(data: Any) -> list[Any]:

@@ -57,4 +57,4 @@ class TenantMiddleware:
     @staticmethod
     def _route(request: HttpRequest, tenant: TenantRef | None, urlconf: str) -> None:
         request.host_tenant = tenant  # type: ignore[attr-defined]
-        request.urlconf = urlconf  # type: ignore[attr-defined]
+        request.urlconf = urlconf

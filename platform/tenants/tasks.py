@@ -13,7 +13,7 @@ from tenants.models import Tenant, TenantState
 log = structlog.get_logger("tenants.tasks")
 
 
-class TenantTask(Task):  # type: ignore[misc]
+class TenantTask(Task):
     """A task that runs inside one tenant, named by its first argument `tenant_id`.
 
     The tenant is always explicit, never taken from where the task was sent. A tenant that is not

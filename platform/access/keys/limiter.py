@@ -66,7 +66,7 @@ class Verdict:
 
 
 @cache
-def store() -> "redis.Redis[Any]":
+def store() -> redis.Redis:
     """The shared store. It must answer at once or count as away."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
@@ -132,7 +132,7 @@ class Limiter:
         return list(answer)
 
     def _command(self, *words: Any) -> Any:
-        """One command on this thread's own connection: the pool would cost as much as the answer."""
+        """One command on this thread's own connection: the pool costs as much as the answer."""
         connection = getattr(self._thread, "connection", None)
         if connection is None:
             connection = self._thread.connection = store().connection_pool.make_connection()

@@ -2,7 +2,9 @@
 
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Any
 
 import structlog
 from celery import shared_task
@@ -29,7 +31,7 @@ def flush_key_use() -> int:
         if not client.exists(USE_KEY):
             return 0
         client.rename(USE_KEY, _PENDING)
-    by_tenant = _parse(client.hgetall(_PENDING))
+    by_tenant = _parse(dict(client.hgetall(_PENDING)))
     written = 0
     for tenant in active_tenants().filter(pk__in=by_tenant):
         rows = by_tenant[tenant.id]
@@ -46,7 +48,7 @@ def flush_key_use() -> int:
 Rows = dict[tuple[uuid.UUID, date], dict[str, int]]
 
 
-def _parse(fields: dict[str, str]) -> dict[uuid.UUID, Rows]:
+def _parse(fields: Mapping[Any, Any]) -> dict[uuid.UUID, Rows]:
     found: dict[uuid.UUID, Rows] = defaultdict(dict)
     for field, value in fields.items():
         tenant, key, day, kind = field.split(":")

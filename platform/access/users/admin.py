@@ -13,7 +13,7 @@ from access.users.models import User
 _NOT_FOR_ROLES = ("is_superuser", "user_permissions")
 
 
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg,misc]
+class UserAdmin(DjangoUserAdmin, ModelAdmin):
     """People of this schema. Only a superuser may hand out more than roles."""
 
     form = UserChangeForm
@@ -25,13 +25,13 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg,misc]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         readonly = list(super().get_readonly_fields(request, obj))
-        if not request.user.is_superuser:  # type: ignore[union-attr]
+        if not request.user.is_superuser:
             readonly += _NOT_FOR_ROLES
         return readonly
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         # Otherwise an administrator could take over a superuser by setting the password.
-        if obj is not None and obj.is_superuser and not request.user.is_superuser:  # type: ignore[union-attr]
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
             return False
         return bool(super().has_change_permission(request, obj))
 
@@ -39,7 +39,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg,misc]
         return False  # the audit trail names people: they are deactivated, never deleted
 
 
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):  # type: ignore[type-arg,misc]
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     """Roles: read-only, because they are defined in access.users.roles."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

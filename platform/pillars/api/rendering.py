@@ -1,6 +1,6 @@
 """JSON in and out with orjson. Problems keep their own media type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import orjson
@@ -33,19 +33,19 @@ class JSONRenderer(BaseRenderer):
 class JsonNegotiation(BaseContentNegotiation):
     """JSON is the only representation: accept it, or say 406. DRF's own search costs more."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """The parser for the request's Content-Type."""
         content_type = request.content_type.split(";", 1)[0].strip().lower()
-        return parsers[0] if content_type == parsers[0].media_type else None
+        return next((parser for parser in parsers if parser.media_type == content_type), None)
 
     def select_renderer(
         self,
         request: Request,
-        renderers: Sequence[BaseRenderer],
+        renderers: Iterable[BaseRenderer],
         format_suffix: str | None = None,
     ) -> tuple[BaseRenderer, str]:
         """The one renderer of the view. Raises NotAcceptable."""
-        renderer = renderers[0]
+        renderer = next(iter(renderers))
         accept = request.META.get("HTTP_ACCEPT", "*/*").lower()
         kind, _, _ = renderer.media_type.partition("/")
         if any(wanted in accept for wanted in ("*/*", f"{kind}/*", renderer.media_type)):

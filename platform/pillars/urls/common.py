@@ -1,19 +1,25 @@
 """What every host serves: the API at / and at /api/v1/, its documentation, liveness."""
 
+from typing import Any
+
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from pillars import health
 
-_documented = [
+_documented: list[URLPattern | URLResolver] = [
     path("", include("pillars.urls.api")),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
 ]
 
 
-def _docs(name: str) -> list[URLPattern]:
-    public = {"authentication_classes": [], "permission_classes": [], "throttle_classes": []}
+def _docs(name: str) -> list[URLPattern | URLResolver]:
+    public: dict[str, Any] = {
+        "authentication_classes": [],
+        "permission_classes": [],
+        "throttle_classes": [],
+    }
     return [
         path("openapi.json", SpectacularJSONAPIView.as_view(**public), name=f"{name}-openapi"),
         path(
