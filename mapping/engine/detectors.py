@@ -7,7 +7,7 @@ from typing import Any
 
 from mapping.engine.documents import fail, list_of, mapping_of, only, text_of
 from mapping.engine.recipes import DetectorReader
-from mapping.engine.types import FLAGGED, SAFE, SEVERITY_RANK, UNKNOWN
+from mapping.engine.types import SAFE, SEVERITY_RANK, UNKNOWN
 from mapping.engine.vocabulary import LabelRule, Vocabulary
 
 DEFAULT_THRESHOLD = 0.5
@@ -111,7 +111,7 @@ def _label_rule(
         tuple((t, severities[t] if severity is None else SEVERITY_RANK[severity]) for t in targets),
         confidence=_share(entry.get("confidence", 1.0), file, f"{field}.confidence"),
         threshold=None if threshold is None else _share(threshold, file, f"{field}.threshold"),
-        generic=bool(entry.get("generic", targets == [FLAGGED])),
+        generic=bool(entry.get("generic", False)),
     )
 
 
@@ -160,8 +160,8 @@ def _check_recipe(recipe: Mapping[str, Any], words: Vocabulary, file: str, field
             fail(file, place, "one source of labels is needed", "Give label, keys or name")
         if "name" in reader and words.find(str(reader["name"])) is None:
             fail(file, f"{place}.name", f"{reader['name']!r} is not under labels", "Add it there")
-        if reader.get("polarity", "finding") not in ("finding", "pass"):
-            fail(file, f"{place}.polarity", "unknown word", "Use finding or pass")
+        if reader.get("polarity", "finding") not in ("finding", "pass", "valid"):
+            fail(file, f"{place}.polarity", "unknown word", "Use finding, pass or valid")
         for key in ("select", "when", "failed"):
             _check_conditions(reader.get(key, []), file, f"{place}.{key}")
 

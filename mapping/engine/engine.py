@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from mapping.engine.bare import is_failure, read_foreign
 from mapping.engine.decide import Answer, controls_of, decide, error_answer, keyed_hash
+from mapping.engine.descriptions import apply_descriptions
 from mapping.engine.detectors import DEFAULT_THRESHOLD, DetectorMap
 from mapping.engine.knowledge import Knowledge
 from mapping.engine.labels import recordable_label
@@ -41,9 +42,9 @@ class Engine:
             shape = _shape(output.output)
             sink = Sink()
             if detector is None:
-                answer = self._foreign(output.output, sink, hash_text)
+                answer = self._foreign(output, sink, hash_text)
             else:
-                answer = self._known(detector, output.output, sink, hash_text)
+                answer = self._known(detector, output, sink, hash_text)
             notes = _notes(sink, detector)
             if answer.decision == "error" and isinstance(output.output, str) and output.output:
                 shape["digest"] = keyed_hash(output.output, hash_text)
@@ -54,11 +55,11 @@ class Engine:
         return self._result(output, detector, answer, shape, notes)
 
     def _known(
-        self, detector: DetectorMap, raw: Any, sink: Sink, hash_text: HashText
+        self, detector: DetectorMap, output: DetectorOutput, sink: Sink, hash_text: HashText
     ) -> Answer:
-        parsed = parse(raw)
+        parsed = parse(output.output)
         read = detector.reader.read(parsed, sink)
-        answer = decide(sink, self.threshold, hash_text) if read else None
+        answer = self._decide(output, sink, hash_text) if read else None
         if answer is not None and answer.decision != "safe":
             return answer
         # A verdict of "nothing found" counts only if nothing failed beside it.
@@ -67,9 +68,9 @@ class Engine:
             return answer
         return error_answer(self._error_rank, stated=stated)
 
-    def _foreign(self, raw: Any, sink: Sink, hash_text: HashText) -> Answer:
-        """A detector without a file: its labels are named, never mapped."""
-        parsed = parse(raw)
+    def _foreign(self, output: DetectorOutput, sink: Sink, hash_text: HashText) -> Answer:
+        """A detector without a file: its labels are named, and mapped only if described."""
+        parsed = parse(output.output)
         read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, sink)
         if sink.failures:
             return error_answer(self._error_rank, stated=True)
@@ -80,6 +81,12 @@ class Engine:
             answer.rank = SEVERITIES.index("low")
             answer.scores[UNKNOWN] = 0.0
             return answer
+        return self._decide(output, sink, hash_text)
+
+    def _decide(self, output: DetectorOutput, sink: Sink, hash_text: HashText) -> Answer:
+        if output.label_descriptions:
+            known = self.knowledge
+            apply_descriptions(sink, output.label_descriptions, known.aliases, known.severities)
         return decide(sink, self.threshold, hash_text)
 
     def _result(

@@ -7,8 +7,9 @@ from typing import Any, Final, Self
 
 from mapping.engine.crosswalks import build_controls
 from mapping.engine.detectors import DetectorMap, build_detector, fold_name, index_detectors
-from mapping.engine.documents import fail, mapping_of, text_of
+from mapping.engine.documents import fail, list_of, mapping_of, text_of
 from mapping.engine.types import OUTCOMES, SEVERITY_RANK, VersionInfo
+from mapping.engine.vocabulary import fold
 
 _TAXONOMY: Final = "taxonomy"
 _LABEL = re.compile(r"[A-Z][A-Z0-9_]*(?:\.[A-Za-z0-9_]+)+")
@@ -23,6 +24,7 @@ class Knowledge:
     versions: VersionInfo
     severities: Mapping[str, int]  # canonical label -> default severity rank
     controls: Mapping[str, tuple[str, ...]]  # canonical label -> sorted controls
+    aliases: Mapping[str, str]  # folded name or alias of a canonical label -> that label
     detectors: Mapping[str, DetectorMap]  # by name
     _index: Mapping[str, DetectorMap]  # by folded name and alias
 
@@ -38,7 +40,7 @@ class Knowledge:
 
         Raises KnowledgeError, which names the file, the field and the remedy.
         """
-        edition, severities = _taxonomy(taxonomy)
+        edition, severities, aliases = _taxonomy(taxonomy)
         maps: dict[str, DetectorMap] = {}
         for document in detectors:
             detector = build_detector(document, severities, edition)
@@ -52,7 +54,9 @@ class Knowledge:
             frameworks=controls.frameworks,
             crosswalks=controls.crosswalks,
         )
-        return cls(versions, severities, controls.by_label, maps, index_detectors(maps.values()))
+        return cls(
+            versions, severities, controls.by_label, aliases, maps, index_detectors(maps.values())
+        )
 
     def find_detector(self, name: str, version: str | None = None) -> DetectorMap | None:
         """The file of a detector, by name or alias in any spelling.
@@ -73,20 +77,29 @@ class Knowledge:
         return found
 
 
-def _taxonomy(document: Any) -> tuple[str, dict[str, int]]:
+def _taxonomy(document: Any) -> tuple[str, dict[str, int], dict[str, str]]:
+    """Edition, default severity ranks, and the aliases of all labels that are no outcome."""
     body = mapping_of(document, _TAXONOMY, "the file")
     edition = text_of(body, "edition", _TAXONOMY)
     file = f"taxonomy/{edition}.yaml"
     severities: dict[str, int] = {}
+    aliases: dict[str, str] = {}
     for label, entry in mapping_of(body.get("labels"), file, "labels").items():
         if not _LABEL.fullmatch(label):
             fail(file, f"labels.{label}", "not a label's form", "Write it like PII.Contact.Email")
-        severity = mapping_of(entry, file, f"labels.{label}").get("severity")
+        checked = mapping_of(entry, file, f"labels.{label}")
+        severity = checked.get("severity")
         if not isinstance(severity, str) or severity not in SEVERITY_RANK:
             fail(file, f"labels.{label}.severity", f"{severity!r} is no severity",
                  f"Use one of {', '.join(SEVERITY_RANK)}")  # fmt: skip
         severities[label] = SEVERITY_RANK[severity]
+        for alias in (label, *list_of(checked.get("aliases", []), file, f"labels.{label}.aliases")):
+            if aliases.setdefault(fold(str(alias)), label) != label:
+                other = aliases[fold(str(alias))]
+                fail(file, f"labels.{label}.aliases", f"{alias!r} belongs to {other} already",
+                     "Remove it from one of the two")  # fmt: skip
     for outcome in OUTCOMES:
         if outcome not in severities:
             fail(file, f"labels.{outcome}", "missing", "The engine answers with it: add it")
-    return edition, severities
+    outcomes = {alias for alias, label in aliases.items() if label.startswith("OTHER.")}
+    return edition, severities, {k: v for k, v in aliases.items() if k not in outcomes}

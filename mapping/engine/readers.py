@@ -33,8 +33,13 @@ _NEGATIVE: tuple[bool, None] = (False, None)
 
 
 def compile_verdict(polarity: str) -> Verdict:
-    """Reads a boolean or a score as a verdict; with polarity `pass`, true and high are good."""
-    passing = polarity == "pass"
+    """Reads a boolean or a score as a verdict.
+
+    Polarity `finding`: true and high are bad. `pass`: true and high are good. `valid`: true is good,
+    but a high score, being a risk, is bad.
+    """
+    passing = polarity != "finding"
+    rewarding = polarity == "pass"
 
     def read(value: Any, threshold: float) -> tuple[bool | None, float | None]:
         if value is False or value is True:
@@ -48,7 +53,7 @@ def compile_verdict(polarity: str) -> Verdict:
         score = number(value)
         if score is None:
             return None, None
-        if passing:
+        if rewarding:
             return score < threshold, 1.0 - clamp(score)
         return score >= threshold, clamp(score)
 
@@ -83,7 +88,7 @@ def _compile_labels(spec: Mapping[str, Any]) -> FindLabels:
             else:
                 return None
         if extract is not None:
-            texts = [match.group(1) for text in texts if (match := extract.search(text))]
+            texts = [match.group(1) for text in texts for match in extract.finditer(text)]
         if split is not None:
             texts = [part for text in texts for part in split.split(text) if part]
         return texts
@@ -200,7 +205,7 @@ class _KeysReader:
         polarity = spec.get("polarity", "finding")
         self._verdict = compile_verdict(polarity)
         # The value that says "not found" at once.
-        self._quiet = MISSING if self._value is not None else polarity == "pass"
+        self._quiet = MISSING if self._value is not None else polarity != "finding"
         self._threshold = float(spec.get("threshold", threshold))
 
     def __call__(self, root: Any, sink: Sink) -> bool:
