@@ -81,6 +81,10 @@ class Overview:
     # Set if SCAN_LIMIT cut the period off: what is counted begins here.
     counted_since: datetime | None = None
 
+    def on(self, day: date) -> Counter[str]:
+        """Events of a day by decision."""
+        return self.by_date.get(day, Counter())
+
     @property
     def dates(self) -> list[date]:
         """The days of the trend, oldest first."""

@@ -8,6 +8,7 @@ from django.db.models import Model
 from django.forms import Form
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -21,7 +22,7 @@ def actor(request: HttpRequest) -> str:
     return f"user:{request.user.get_username()}"
 
 
-class PillarsAdmin(ModelAdmin):  # type: ignore[misc]
+class PillarsAdmin(ModelAdmin):
     """Rows are shown, never edited in place: what changes them is a service behind a page.
 
     An object that the person may not see is not found (404); Django would redirect to the start
@@ -89,15 +90,13 @@ class PillarsAdmin(ModelAdmin):  # type: ignore[misc]
 
     def address(self, request: HttpRequest, obj: Model | None = None) -> str:
         """The path of an object's page, or of the list."""
-        from django.urls import reverse
-
         base = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}"
         if obj is None:
             return reverse(f"{base}_changelist")
         return reverse(f"{base}_change", args=[obj.pk])
 
 
-class WindowPaginator(Paginator[Any]):
+class WindowPaginator(Paginator):  # type: ignore[type-arg]
     """Pages through the newest rows without counting them: a count would read the whole table.
 
     It reaches `MAX_PAGES` far, because a page far back costs as much as all pages before it.

@@ -1,9 +1,9 @@
 """What the start pages of the two admins tell. Every query is bounded; none visits all tenants."""
 
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
@@ -23,7 +23,7 @@ from mapping.overview import (
 from pillars import health
 from pillars.badges import state_badge
 from reporting.models import Report
-from taxonomy.models import FrameworkEdition, KnowledgeRelease
+from taxonomy.models import KnowledgeRelease
 from taxonomy.selectors import current_release
 from tenants.context import current_schema
 from tenants.models import Tenant, TenantState
@@ -34,7 +34,8 @@ _LATEST = 6
 _CHART = {"width": 640, "height": 200, "left": 44, "bottom": 24, "top": 8}
 
 
-class Bar(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bar:
     """One row of a bar list: `percent` of the longest bar."""
 
     title: str
@@ -67,7 +68,6 @@ def tenant() -> dict[str, Any]:
         "keys_expiring": _own_keys().filter(expires_at__lt=timezone.now() + EXPIRING)[:_LATEST],
         "keys_unused": _unused_keys,
         "keys_active": _own_keys,
-        "api_url": f":{settings.CONFIG.server.port}" if not settings.CONFIG.server.https else "",
     }
 
 
@@ -104,7 +104,7 @@ def _label_bars(labels: list[tuple[str, int]]) -> list[Bar]:
 
 def _chart(overview: Overview) -> dict[str, Any]:
     """Stacked columns by day, as coordinates for the template's SVG."""
-    totals = {day: sum(overview.by_date.get(day, {}).values()) for day in overview.dates}
+    totals = {day: sum(overview.on(day).values()) for day in overview.dates}
     top = _round_up(max(totals.values(), default=0))
     plot = _CHART["height"] - _CHART["bottom"] - _CHART["top"]
     step = (_CHART["width"] - _CHART["left"]) / len(overview.dates)
@@ -118,7 +118,7 @@ def _chart(overview: Overview) -> dict[str, Any]:
                 "center": round(x + step / 2, 1),
                 "pieces": _pieces(overview, day, x + step * 0.2, plot / top),
                 "width": round(step * 0.6, 1),
-                "counts": [overview.by_date.get(day, {}).get(d, 0) for d in DECISION_ORDER],
+                "counts": [overview.on(day)[d] for d in DECISION_ORDER],
             }
         )
     grid = [
@@ -132,7 +132,7 @@ def _pieces(overview: Overview, day: date, x: float, scale: float) -> list[dict[
     floor: float = _CHART["height"] - _CHART["bottom"]
     pieces = []
     for decision in DECISION_ORDER:
-        count = overview.by_date.get(day, {}).get(decision, 0)
+        count = overview.on(day)[decision]
         if not count:
             continue
         height = max(count * scale, 1)
@@ -186,9 +186,7 @@ def _tenant_states() -> list[Bar]:
 
 
 def _release_facts(release: KnowledgeRelease) -> dict[str, Any]:
-    frameworks: QuerySet[FrameworkEdition] = release.frameworks.annotate(
-        control_count=Count("controls")
-    )
+    frameworks = release.frameworks.annotate(control_count=Count("controls"))
     return {
         "labels": release.taxonomy.labels.count(),
         "detectors": release.detectors.count(),

@@ -12,6 +12,7 @@ import dj_database_url
 
 from pillars.config import ConfigError, load_config
 from pillars.observability.logging import logging_config
+from pillars.unfold import UNFOLD, UNFOLD_PLATFORM, UNFOLD_TENANT  # noqa: F401
 
 PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parent.parent
@@ -133,6 +134,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
+STATICFILES_DIRS = [PACKAGE / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

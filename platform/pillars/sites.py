@@ -20,6 +20,7 @@ from tenants.context import PUBLIC, current_schema
 class PlatformSite(UnfoldAdminSite):
     """For operators: tenants, their keys, the knowledge. It never shows a tenant's data."""
 
+    settings_name = "UNFOLD_PLATFORM"
     site_header = "Pillars platform"
     site_title = "Pillars platform"
     index_title = "Platform"
@@ -37,6 +38,7 @@ class PlatformSite(UnfoldAdminSite):
 class TenantSite(UnfoldAdminSite):
     """For the people of one tenant: events, reports, keys, people, and the knowledge to read."""
 
+    settings_name = "UNFOLD_TENANT"
     site_header = "Pillars"
     site_title = "Pillars"
     index_title = "Overview"

@@ -134,7 +134,13 @@ class _KeyAdmin(PillarsAdmin):
     search_help_text = "Name or prefix"
     actions_detail = ("rotate", "revoke")
     form_class: type[KeyForm] = KeyForm
-    readonly_fields = ("state_shown", "prefix_shown", "scopes_shown", "limit_shown", "old_secret")
+    readonly_fields: tuple[str, ...] = (
+        "state_shown",
+        "prefix_shown",
+        "scopes_shown",
+        "limit_shown",
+        "old_secret",
+    )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Create a key."""
@@ -281,7 +287,7 @@ class _KeyAdmin(PillarsAdmin):
             "address": self.address(request, issued.key),
             "base_url": f"{request.scheme}://{request.get_host()}",
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         response = TemplateResponse(request, "pillars/key_secret.html", context)
         response.headers["Cache-Control"] = "no-store"
         return response
