@@ -54,7 +54,7 @@ format: install ## Format the code and sort its imports
 	$(VENV)/bin/ruff format .
 
 bench: install ## Measure /map and /map/batch against this machine's own commit rate
-	$(VENV)/bin/python -m deploy.bench $(ARGS)
+	$(VENV)/bin/python -m tests.bench $(ARGS)
 
 screenshots: install ## Take the README's screenshots of the running stack, in real Chromium
 	$(VENV)/bin/python -m deploy.screenshots $(ARGS)
