@@ -2,9 +2,11 @@
 # PYTHON names the Python to use (3.11 or later); PILLARS_VENV, PILLARS_STATE_DIR and PILLARS_PORT
 # move the environment, the state and the web server.
 
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && exit; done; echo none)
+endif
 VENV = $(or $(PILLARS_VENV),.venv)
 BOOTSTRAP = @if [ '$(PYTHON)' = none ]; then \
 	echo 'Pillars needs Python 3.11 or later and found none. Install it, or name it: make $@ PYTHON=/path/to/python3.11' >&2; \

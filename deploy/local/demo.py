@@ -3,9 +3,9 @@
 import hashlib
 import http.client
 import json
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deploy.local.console import table
 from deploy.local.errors import StackError
@@ -14,6 +14,8 @@ from deploy.local.state import StateDir, read_json, write_private_json
 HEADINGS = ("DETECTOR", "VENDOR'S LABEL", "CANONICAL LABEL", "CONFIDENCE", "CONTROLS")
 _SHOWN_FINDINGS = 4
 _SHOWN_CONTROLS = 3
+_TRIES = 4
+_PAUSE_SECONDS = 0.5
 
 
 def raw_outputs(path: Path) -> list[dict[str, Any]]:
@@ -30,36 +32,59 @@ def raw_outputs(path: Path) -> list[dict[str, Any]]:
     return requests
 
 
-def post_all(
-    requests: list[dict[str, Any]], *, port: int, api_key: str
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Post each request to `/map`; yields the detector and the mapped event.
+class Client:
+    """A client of `/map` with one API key. Use as a context manager: it keeps its connection."""
 
-    The idempotency key comes from the content, so that the same outputs are stored once, even if
-    the demonstration was cut off and is run again.
+    def __init__(self, port: int, api_key: str) -> None:
+        self._port = port
+        self._api_key = api_key
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._connection.close()
+
+    def map(self, request: dict[str, Any], idempotency_key: str) -> dict[str, Any]:
+        """Post one raw output and return the event; StackError if it is not mapped.
+
+        A broken connection is tried again: the idempotency key keeps the event from being doubled.
+        """
+        headers = {
+            "Host": f"localhost:{self._port}",
+            "Authorization": f"Bearer {self._api_key}",
+            "Content-Type": "application/json",
+            "Idempotency-Key": idempotency_key,
+        }
+        status, answer = self._post(json.dumps(request).encode(), headers)
+        if status != 200:
+            reason = answer.get("detail") or answer.get("title") or "no reason given"
+            raise StackError(f"POST /map answered {status} for {request.get('detector')}: {reason}")
+        return answer
+
+    def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        tries_left = _TRIES
+        while True:
+            try:
+                self._connection.request("POST", "/map", body, headers)
+                response = self._connection.getresponse()
+                return response.status, dict(json.loads(response.read()))
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                self._connection.close()
+                tries_left -= 1
+                if not tries_left:
+                    raise StackError(f"POST /map got no proper answer: {error}.") from error
+                time.sleep(_PAUSE_SECONDS)
+
+
+def idempotency_key(number: int, request: dict[str, Any]) -> str:
+    """A key that comes from the content and its place in the file.
+
+    So the same outputs are stored once, even if the demonstration is cut off and run again.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        for number, request in enumerate(requests):
-            body = json.dumps(request, sort_keys=True).encode()
-            digest = hashlib.sha256(b"%d:" % number + body).hexdigest()
-            headers = {
-                "Host": f"localhost:{port}",
-                "Authorization": f"Bearer {api_key}",
-                "Content-Type": "application/json",
-                "Idempotency-Key": f"demo-{digest[:40]}",
-            }
-            connection.request("POST", "/map", body, headers)
-            response = connection.getresponse()
-            answer = json.loads(response.read() or b"{}")
-            if response.status != 200:
-                reason = answer.get("detail") or answer.get("title") or response.reason
-                raise StackError(
-                    f"POST /map answered {response.status} for {request.get('detector')}: {reason}"
-                )
-            yield str(request.get("detector", "")), answer
-    finally:
-        connection.close()
+    content = json.dumps([number, request], sort_keys=True).encode()
+    return f"demo-{hashlib.sha256(content).hexdigest()[:40]}"
 
 
 def rows_of(detector: str, event: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -114,11 +139,11 @@ class Demo:
 
     def run(self, *, port: int, api_key: str) -> list[tuple[str, ...]]:
         """Post the outputs and keep the rows. They hold labels, never raw output."""
-        rows = [
-            row
-            for detector, event in post_all(raw_outputs(self._source), port=port, api_key=api_key)
-            for row in rows_of(detector, event)
-        ]
+        rows: list[tuple[str, ...]] = []
+        with Client(port, api_key) as client:
+            for number, request in enumerate(raw_outputs(self._source)):
+                event = client.map(request, idempotency_key(number, request))
+                rows += rows_of(str(request.get("detector", "")), event)
         write_private_json(self._kept_in, {"stamp": self._stamp, "rows": rows})
         return rows
 

@@ -218,8 +218,8 @@ class Up:
         self._done.note("database", stamp)
 
     def _manage(self, label: str, *words: str) -> None:
-        log = self._state.log("setup")
-        with step(label), log.open("ab") as output:
+        log = self._state.log(f"setup-{words[0]}")
+        with step(label), log.open("wb") as output:
             result = subprocess.run(
                 [sys.executable, "manage.py", *words],
                 cwd=REPOSITORY,
@@ -295,7 +295,8 @@ class Up:
         tenants = read_json(self._state.credentials_file).get("tenants", [])
         if not tenants:
             raise StackError(
-                f"{self._state.credentials_file} names no tenant.", log=self._state.log("setup")
+                f"{self._state.credentials_file} names no tenant.",
+                log=self._state.log("setup-demo_setup"),
             )
         with step("Real detector outputs mapped"):
             return demonstration.run(port=self._settings.port, api_key=tenants[0]["api_key"])
