@@ -103,7 +103,7 @@ class LabelAdmin(ReadOnlyAdmin):
         )
 
 
-class DetectorLabelInline(TabularInline):  # type: ignore[misc]
+class DetectorLabelInline(TabularInline):
     """The labels of a detector."""
 
     model = DetectorLabel

@@ -4,7 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import django
 import pytest
+
+django.setup()  # the test modules import models; the settings were chosen in tests/conftest.py
 
 
 @pytest.fixture

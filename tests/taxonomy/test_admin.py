@@ -3,30 +3,27 @@
 from typing import Any
 
 import pytest
-from django.urls import path, reverse
-from unfold.sites import UnfoldAdminSite
+from django.urls import reverse
 
+from pillars.sites import platform_site, tenant_site
 from taxonomy import models
-from taxonomy.admin import register
 
-site = UnfoldAdminSite(name="knowledge_test")
-register(site)
-urlpatterns = [path("admin/", site.urls)]
-
-PAGES = sorted(site._registry, key=lambda model: model.__name__)
+PAGES = sorted(
+    (model for model in platform_site._registry if model._meta.app_label == "taxonomy"),
+    key=lambda model: model.__name__,
+)
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def browser(client: Any, settings: Any) -> Any:
-    """A superuser at a site that holds these pages alone."""
+    """A superuser of the platform."""
     from django.contrib.auth import get_user_model
 
     settings.STORAGES = {  # no collected files, hence no manifest of them
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
-    settings.ROOT_URLCONF = settings.PUBLIC_SCHEMA_URLCONF = __name__
     user = get_user_model().objects.create_superuser("curator")
     client.defaults["HTTP_HOST"] = "localhost"
     client.force_login(user)
@@ -34,7 +31,13 @@ def browser(client: Any, settings: Any) -> Any:
 
 
 def address(model: Any, page: str, *args: Any) -> str:
-    return reverse(f"knowledge_test:taxonomy_{model._meta.model_name}_{page}", args=args)
+    name = f"platform_admin:taxonomy_{model._meta.model_name}_{page}"
+    return reverse(name, urlconf="pillars.urls.platform", args=args)
+
+
+def test_both_sites_show_the_same_pages() -> None:
+    assert len(PAGES) == 9
+    assert set(PAGES) <= set(tenant_site._registry)
 
 
 @pytest.mark.parametrize("model", PAGES, ids=lambda model: model.__name__)
