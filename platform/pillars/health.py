@@ -15,12 +15,17 @@ import redis
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.renderers import TemplateHTMLRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from access.keys.limiter import store
 from mapping.selectors import NoKnowledgeError, engine_in_force
+from pillars.api.schema import open_problem_responses
 from pillars.observability.metrics import exposition
 from pillars.problems import response as problem
 
@@ -29,24 +34,67 @@ HEARTBEAT_STALE_SECONDS = 45
 REQUIRED = frozenset({"database", "knowledge"})
 
 
+_LIVE = {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]}
+_READY = {
+    "type": "object",
+    "required": ["status", "parts", "failed"],
+    "properties": {
+        "status": {"enum": ["ready", "degraded", "unavailable"]},
+        "parts": {"type": "object", "additionalProperties": {"type": "string"}},
+        "failed": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
 class HtmlRenderer(TemplateHTMLRenderer):
     """The API documentation page answers in HTML whatever the client accepts."""
 
 
-@require_safe
-def live(request: HttpRequest) -> HttpResponse:
-    """The process answers. Checks nothing else: a restart would not mend other parts."""
-    return JsonResponse({"status": "live"})
+class _OpenView(APIView):
+    """For probes: no key, no limits."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
 
 
-@require_safe
-def ready(request: HttpRequest) -> HttpResponse:
-    """Checks each part and names what fails: 200 `ready` or `degraded`, 503 `unavailable`."""
-    parts = {name: check() for name, check in CHECKS.items()}
-    failed = {name for name, state in parts.items() if state != "ok"}
-    status = "unavailable" if failed & REQUIRED else "degraded" if failed else "ready"
-    body = {"status": status, "parts": parts, "failed": sorted(failed)}
-    return JsonResponse(body, status=503 if status == "unavailable" else 200)
+class LiveView(_OpenView):
+    """Liveness."""
+
+    @extend_schema(
+        operation_id="health_live",
+        tags=["Health"],
+        summary="Whether the process answers",
+        auth=[],
+        responses={200: OpenApiResponse(_LIVE, "It does"), **open_problem_responses()},
+    )
+    def get(self, request: Request) -> Response:
+        """Checks nothing else: a restart would not mend other parts."""
+        return Response({"status": "live"})
+
+
+class ReadyView(_OpenView):
+    """Readiness."""
+
+    @extend_schema(
+        operation_id="health_ready",
+        tags=["Health"],
+        summary="Which parts work",
+        description="`degraded` still answers /map; `failed` names the parts that do not work.",
+        auth=[],
+        responses={
+            200: OpenApiResponse(_READY, "ready or degraded"),
+            503: OpenApiResponse(_READY, "unavailable: /map cannot be answered"),
+            **open_problem_responses(),
+        },
+    )
+    def get(self, request: Request) -> Response:
+        """Checks each part and names what fails: 200 `ready` or `degraded`, 503 `unavailable`."""
+        parts = {name: check() for name, check in CHECKS.items()}
+        failed = {name for name, state in parts.items() if state != "ok"}
+        status = "unavailable" if failed & REQUIRED else "degraded" if failed else "ready"
+        body = {"status": status, "parts": parts, "failed": sorted(failed)}
+        return Response(body, status=503 if status == "unavailable" else 200)
 
 
 @require_safe

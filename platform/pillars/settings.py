@@ -93,8 +93,11 @@ BROWSER_MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-# The checks look for the admin's middleware in MIDDLEWARE; it runs inside BrowserMiddleware.
-SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
+# These checks look for the browser middleware in MIDDLEWARE; it runs inside BrowserMiddleware.
+SILENCED_SYSTEM_CHECKS = [
+    *("admin.E408", "admin.E409", "admin.E410"),
+    *("security.W001", "security.W002", "security.W003"),
+]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -175,7 +178,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["pillars.api.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["pillars.api.rendering.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "pillars.api.rendering.JsonNegotiation",
-    "DEFAULT_SCHEMA_CLASS": "pillars.api.schema.PillarsSchema",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "pillars.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_VERSIONING_CLASS": None,
@@ -190,15 +193,16 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_URLCONF": "pillars.urls.api",
     "SCHEMA_PATH_PREFIX": r"/",
     "COMPONENT_SPLIT_REQUEST": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "PREPROCESSING_HOOKS": ["pillars.api.schema.without_versioned_copies"],
     "POSTPROCESSING_HOOKS": ["pillars.api.schema.finish_schema"],
     "ENUM_NAME_OVERRIDES": {},
     "DISABLE_ERRORS_AND_WARNINGS": False,
-    "LICENSE": {"name": "Apache-2.0"},
+    "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "SERVERS": [{"url": "/"}, {"url": "/api/v1"}],
 }
 
 CELERY_BROKER_URL = REDIS_URL

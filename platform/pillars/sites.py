@@ -2,18 +2,18 @@
 
 from typing import Any
 
-from access.keys.admin import register_for_platform as platform_keys
-from access.keys.admin import register_for_tenant as tenant_keys
 from django.http import HttpRequest
-from mapping.admin import register as events
-from reporting.admin import register as reports
-from tenants.admin import register as tenants
 from unfold.sites import UnfoldAdminSite
 
+from access.keys.admin import register_for_platform as platform_keys
+from access.keys.admin import register_for_tenant as tenant_keys
 from access.users.admin import register as people
 from audit.admin import register as audit
+from mapping.admin import register as events
 from pillars import dashboards
+from reporting.admin import register as reports
 from taxonomy.admin import register as knowledge
+from tenants.admin import register as tenants
 from tenants.context import PUBLIC, current_schema
 
 

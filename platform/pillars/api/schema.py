@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse
 
 from pillars import problems
@@ -27,13 +26,17 @@ def problem_responses(*statuses: int) -> dict[Any, OpenApiResponse]:
     }
 
 
+def open_problem_responses() -> dict[Any, OpenApiResponse]:
+    """What an operation without a key can answer besides its own statuses."""
+    return {
+        (status, problems.CONTENT_TYPE): OpenApiResponse(PROBLEM_REF, _describe(status))
+        for status in (405, 406, 500)
+    }
+
+
 def _describe(status: int) -> str:
     codes = [code for code, kind in problems.TABLE.items() if kind.status == status]
     return f"Problem: {', '.join(codes)}"
-
-
-class PillarsSchema(AutoSchema):
-    """drf-spectacular's generator; the tags come from the views."""
 
 
 @cache
@@ -42,6 +45,11 @@ def shipped_event_schema() -> dict[str, Any]:
     path = settings.KNOWLEDGE_DIR / "schema.json"
     schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return schema
+
+
+def without_versioned_copies(endpoints: list[Any], **_kwargs: Any) -> list[Any]:
+    """drf-spectacular hook: /api/v1/… is the same API again; the document names it as a server."""
+    return [endpoint for endpoint in endpoints if not endpoint[0].startswith("/api/v1/")]
 
 
 def _nullable(kind: str, **more: Any) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pillars import health
 
 _documented: list[URLPattern | URLResolver] = [
     path("", include("pillars.urls.api")),
-    path("health/live", health.live, name="health-live"),
-    path("health/ready", health.ready, name="health-ready"),
+    path("health/live", health.LiveView.as_view(), name="health-live"),
+    path("health/ready", health.ReadyView.as_view(), name="health-ready"),
 ]
 
 
