@@ -13,7 +13,7 @@ from access.users.models import User
 _NOT_FOR_ROLES = ("is_superuser", "user_permissions")
 
 
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     """People of this schema. Only a superuser may hand out more than roles."""
 
     form = UserChangeForm
