@@ -10,8 +10,11 @@ class MappingConfig(AppConfig):
     verbose_name = "Mapping"
 
     def ready(self) -> None:
-        """Give each new tenant its event partitions."""
+        """Give each new tenant its event partitions, and check knowledge before it is loaded."""
+        from mapping.knowledge import problems_for_the_engine
         from mapping.partitions import give_tenant_its_partitions
+        from taxonomy.signals import knowledge_checked
         from tenants.signals import tenant_schema_ready
 
         tenant_schema_ready.connect(give_tenant_its_partitions, dispatch_uid="mapping.partitions")
+        knowledge_checked.connect(problems_for_the_engine, dispatch_uid="mapping.knowledge")

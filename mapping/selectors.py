@@ -4,11 +4,13 @@ import threading
 import time
 from dataclasses import dataclass
 
+import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 
-from mapping.engine import Engine, Knowledge
+from mapping.engine import Engine, KnowledgeError
+from mapping.knowledge import compile_documents
 from mapping.models import MappingEvent
 from taxonomy.selectors import current_documents, current_serial
 from tenants.context import public_context, require_tenant
@@ -26,6 +28,7 @@ class EngineInForce:
     engine: Engine
 
 
+log = structlog.get_logger("mapping.selectors")
 _current: EngineInForce | None = None
 _checked_at = 0.0
 _lock = threading.Lock()
@@ -68,9 +71,12 @@ def _refresh() -> None:
         if serial is None or (_current is not None and _current.serial == serial):
             return
         documents = current_documents()
-    knowledge = Knowledge.from_documents(
-        documents.taxonomy, documents.detectors, documents.frameworks, documents.crosswalks
-    )
+    try:
+        knowledge = compile_documents(documents)
+    except KnowledgeError:
+        # load_config refuses such a release; one that came another way must not stop /map.
+        log.error("release_not_usable", serial=documents.serial, exc_info=True)
+        return
     threshold = settings.CONFIG.mapping.confidence_threshold
     _current = EngineInForce(documents.serial, Engine(knowledge, threshold=threshold))
 
