@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mapping.engine.formats import UNPARSED
 from mapping.engine.labels import MAX_LABEL_CHARS, recordable_label
-from mapping.engine.readers import compile_verdict
+from mapping.engine.readers import compile_verdict, is_verdict
 from mapping.engine.sink import Sink
 from mapping.engine.values import number
 from mapping.engine.vocabulary import LabelRule, Vocabulary
@@ -72,12 +72,12 @@ def _read_text(text: str, find: FindRule, sink: Sink) -> bool:
     if whole.casefold().rstrip(".") in _NOTHING_FOUND:
         return True
     pieces = _pieces(whole)
-    rules = [find(piece) for piece in pieces]
-    if not any(rules) and not all(_looks_like_label(piece) for piece in pieces):
+    found = [find(piece) or piece for piece in pieces]
+    if any(isinstance(one, str) and not _looks_like_label(one) for one in found):
         return False
-    for piece, known in zip(pieces, rules, strict=True):
-        sink.add(known or piece)
-    return bool(pieces)
+    for one in found:
+        sink.add(one)
+    return bool(found)
 
 
 def _read_strings(items: list[Any], find: FindRule, sink: Sink) -> bool:
@@ -92,21 +92,15 @@ def _read_strings(items: list[Any], find: FindRule, sink: Sink) -> bool:
     return True
 
 
-def _is_verdict(value: Any) -> bool:
-    if isinstance(value, bool):
-        return True
-    found = number(value) if not isinstance(value, str) else None
-    return found is not None and 0 <= found <= 1
-
-
 def _read_object(box: dict[Any, Any], find: FindRule, threshold: float, sink: Sink) -> bool:
     named = [(key, value) for key, value in box.items() if isinstance(key, str)]
-    known = any(find(key) is not None and _is_verdict(value) for key, value in named)
-    if not known and not (named and all(_is_verdict(value) for _, value in named)):
+    known = any(find(key) is not None and is_verdict(value) for key, value in named)
+    # Without a known key, whole numbers may be anything: an id, a count.
+    if not known and not (named and all(isinstance(v, bool | float) for _, v in named)):
         return False
     for key, value in named:
         rule = find(key)
-        if not _is_verdict(value):
+        if not is_verdict(value):
             sink.unreadable += rule is not None and value is not None
             continue
         limit = threshold if rule is None or rule.threshold is None else rule.threshold

@@ -40,6 +40,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_END: Final = ("end", "")
 _CLOSING: Final = {"[": "]", "(": ")", "{": "}"}
 _NAMES: Final[dict[str, Any]] = {
     "True": True,
@@ -55,7 +56,10 @@ _NAMES: Final[dict[str, Any]] = {
 
 
 def parse_text(text: str) -> Any:
-    """The structure that a text holds, or UNPARSED for plain text. Never raises."""
+    """What a text holds: an object or a list, a text (from a JSON string), or UNPARSED.
+
+    Never raises.
+    """
     if len(text) > MAX_CHARS:
         return UNPARSED
     try:
@@ -73,11 +77,12 @@ def _parse(text: str, nested: int) -> Any:
     if first in ("{", "[", '"') and first:
         value = _parse_json(text)
         if isinstance(value, str):
-            return _parse(value, nested - 1) if nested else UNPARSED
+            inner = _parse(value, nested - 1) if nested else UNPARSED
+            return value if inner is UNPARSED else inner
         if value is not UNPARSED:
             return value
     if first in ("{", "[", "(") or _CALL.match(text):
-        return _Repr(text).parse() if len(text) <= MAX_REPR_CHARS else UNPARSED
+        return _parse_repr(text)
     return UNPARSED
 
 
@@ -88,7 +93,7 @@ def _parse_json(text: str) -> Any:
         pass
     if "\n" in text:
         try:
-            return [_fast_loads(line) for line in text.splitlines() if line.strip()]
+            return [_fast_loads(line) for line in text.split("\n") if line.strip()]
         except ValueError:
             pass
     if "NaN" in text or "Infinity" in text:  # not JSON, but what Python and JavaScript tools write
@@ -97,6 +102,16 @@ def _parse_json(text: str) -> Any:
         except ValueError:
             pass
     return UNPARSED
+
+
+def _parse_repr(text: str) -> Any:
+    if len(text) > MAX_REPR_CHARS:
+        return UNPARSED
+    try:
+        value = _Repr(text).parse()
+    except ValueError:
+        return UNPARSED
+    return value if isinstance(value, dict | list) else UNPARSED
 
 
 def _unescape(match: re.Match[str]) -> str:
@@ -117,30 +132,33 @@ class _Repr:
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, str]] = []
         position = 0
-        while position < len(text):
-            match = _TOKEN.match(text, position)
-            if match is None:
-                raise ValueError("not what Python prints")
-            if match.lastgroup is not None and match.lastgroup != "skip":
-                self._tokens.append((match.lastgroup, match.group(match.lastgroup)))
+        for match in _TOKEN.finditer(text):
+            kind = match.lastgroup
+            if match.start() != position or kind is None:
+                break
             position = match.end()
+            if kind != "skip":
+                self._tokens.append((kind, match[kind]))
+        if position != len(text):
+            raise ValueError("not what Python prints")
+        self._tokens.append(_END)
         self._next = 0
 
     def parse(self) -> Any:
         value = self._value(0)
-        if self._next != len(self._tokens):
+        if self._tokens[self._next] is not _END:
             raise ValueError("text after the value")
         return value
 
     def _take(self) -> tuple[str, str]:
-        if self._next >= len(self._tokens):
-            raise ValueError("cut off")
         token = self._tokens[self._next]
+        if token is _END:
+            raise ValueError("cut off")
         self._next += 1
         return token
 
     def _peek(self) -> tuple[str, str]:
-        return self._tokens[self._next] if self._next < len(self._tokens) else ("end", "")
+        return self._tokens[self._next]
 
     def _value(self, depth: int) -> Any:
         if depth > MAX_DEPTH:

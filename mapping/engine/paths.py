@@ -67,11 +67,12 @@ def _many(path: str) -> Many:
         return lambda value: [value]
 
     def resolve(value: Any) -> list[Any] | None:
-        values: list[Any] | None = [value]
+        values = [value]
         for step in steps:
-            values = _walk(values or [], step)
-            if values is None:
-                return None
+            found = _walk(values, step)
+            if not found:  # the path ends here: None if it is missing, [] if something is empty
+                return found
+            values = found
         return values
 
     return resolve

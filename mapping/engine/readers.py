@@ -35,8 +35,8 @@ _NEGATIVE: tuple[bool, None] = (False, None)
 def compile_verdict(polarity: str) -> Verdict:
     """Reads a boolean or a score as a verdict.
 
-    Polarity `finding`: true and high are bad. `pass`: true and high are good. `valid`: true is good,
-    but a high score, being a risk, is bad.
+    Polarity `finding`: true and high are bad. `pass`: true and high are good. `valid`: true is
+    good, but a high score, being a risk, is bad.
     """
     passing = polarity != "finding"
     rewarding = polarity == "pass"
@@ -46,18 +46,23 @@ def compile_verdict(polarity: str) -> Verdict:
             return value is not passing, None
         if value is None:
             return _NEGATIVE
-        if isinstance(value, str):
-            word = flag(value)
-            if word is not None and number(value) is None:
-                return word is not passing, None
         score = number(value)
         if score is None:
-            return None, None
+            word = flag(value)
+            return (None if word is None else word is not passing), None
         if rewarding:
             return score < threshold, 1.0 - clamp(score)
         return score >= threshold, clamp(score)
 
     return read
+
+
+def is_verdict(value: Any) -> bool:
+    """Whether a value can be a verdict: a boolean, or a number up to 1 (-1: not applicable)."""
+    if isinstance(value, bool):
+        return True
+    found = number(value)
+    return found is not None and -1 <= found <= 1
 
 
 def _flatten(value: Any, depth: int = 3) -> Iterator[Any]:
@@ -196,7 +201,8 @@ class _KeysReader:
         self._when = compile_conditions(spec.get("when"))
         self._nonempty = bool(spec.get("nonempty", False))
         self._get: One = compile_one(spec["keys"])
-        # An object that is the whole output is read only if one of its keys is known.
+        # An object that is the whole output is read only if a known key has a verdict: it may
+        # have other members beside the labels.
         self._known = spec["keys"] == "$"
         self._value = compile_one(spec["value"]) if "value" in spec else None
         self._scores = compile_one(spec["score"]) if "score" in spec else None
@@ -225,7 +231,12 @@ class _KeysReader:
             return not self._nonempty
         if not self._known:
             return True
-        return any(isinstance(key, str) and self._rule(key) is not None for key in box)
+        return any(
+            isinstance(key, str)
+            and is_verdict(value[0] if isinstance(value, list) and value else value)
+            and self._rule(key) is not None
+            for key, value in box.items()
+        )
 
     def _rule(self, key: str) -> LabelRule | None:
         if self._extract is not None and (match := self._extract.search(key)):
@@ -249,14 +260,13 @@ class _KeysReader:
             threshold = rule.threshold
         for one in _flatten(value) if isinstance(value, list | tuple) else (value,):
             positive, own = self._verdict(one, threshold)
-            if positive:
-                if rule is None and own is not None and not 0 <= (number(one) or 0.0) <= 1:
-                    continue  # a count or a duration, not a score
+            if positive is None or (own is not None and not is_verdict(one)):
+                # A member that is no label, or a label whose verdict cannot be read.
+                sink.unreadable += rule is not None and not (self._known and isinstance(one, str))
+            elif positive:
                 if own is None and score is not None:
                     own = clamp(score)
                 sink.add(rule or key, own)
-            elif positive is None and rule is not None:
-                sink.unreadable += 1
 
 
 def compile_reader(spec: Mapping[str, Any], words: Vocabulary, threshold: float) -> Reader:

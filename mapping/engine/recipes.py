@@ -34,7 +34,8 @@ Recipe: TypeAlias = Callable[[Parsed, Sink, int], bool]
 def parse(output: Any) -> Parsed:
     """The output as a structure, if it is or holds one. Never raises."""
     if isinstance(output, str):
-        return Parsed(parse_text(output), output)
+        value = parse_text(output)
+        return Parsed(UNPARSED, value) if isinstance(value, str) else Parsed(value, output)
     return Parsed(output, None)
 
 

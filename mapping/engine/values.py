@@ -21,6 +21,8 @@ _NUMBER_CHARS: Final = 40
 
 def number(value: Any) -> float | None:
     """A finite number, also from a numeric string or with a per-cent sign; None for all else."""
+    if type(value) is float:  # what nearly every score is
+        return value if math.isfinite(value) else None
     if isinstance(value, bool):
         return None
     percent = False
