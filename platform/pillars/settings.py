@@ -142,7 +142,7 @@ STATIC_ROOT = STATE_DIR / "static"
 STATICFILES_DIRS = [PACKAGE / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "pillars.static.StaticFilesStorage"},
 }
 WHITENOISE_MAX_AGE = 3600
 
