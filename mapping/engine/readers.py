@@ -139,12 +139,6 @@ class _RecordReader:
 
     def _read(self, record: Any, sink: Sink) -> bool:
         """Whether the record has this reader's shape."""
-        labels: list[str] | None = None
-        if self._labels is not None:
-            labels = self._labels(record)
-            if labels is None:
-                sink.unreadable += 1
-                return False
         if self._failed is not None and self._failed(record):
             sink.failures += 1
             return True
@@ -152,6 +146,12 @@ class _RecordReader:
         if not met:
             sink.unreadable += met is None
             return met is not None
+        labels: list[str] | None = None
+        if self._labels is not None:
+            labels = self._labels(record)
+            if labels is None:
+                sink.unreadable += 1
+                return False
         return self._judge(record, labels, sink)
 
     def _judge(self, record: Any, labels: list[str] | None, sink: Sink) -> bool:
