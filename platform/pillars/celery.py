@@ -4,7 +4,7 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 
@@ -16,6 +16,12 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def _keep_our_logging(**_kwargs: object) -> None:
     """Django's logging configuration stands; Celery must not add handlers of its own."""
+
+
+@beat_init.connect
+def _first_heartbeat(**_kwargs: object) -> None:
+    """Show at once that beat and a worker live; a new schedule waits for its first interval."""
+    app.send_task("pillars.heartbeat", expires=10)
 
 
 app.conf.task_routes = {"tenants.*": {"queue": "tenants"}, "reporting.*": {"queue": "reports"}}
