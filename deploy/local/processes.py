@@ -123,13 +123,15 @@ class Child:
         return self.reap()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(
+    condition: Callable[[], bool], seconds: float, *, pause: float = POLL_SECONDS
+) -> bool:
     """Poll `condition` until it holds (True) or `seconds` have passed (False)."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
     return True
 
 

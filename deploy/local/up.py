@@ -37,6 +37,7 @@ _NEEDED_MEGABYTES = 300
 _SERVER_SECONDS = 60.0
 _READY_SECONDS = 60.0
 _HEARTBEAT_SECONDS = 45.0
+_POLL_SECONDS = 0.1
 # A part that has died this often during `up` will not come.
 _HOPELESS_DEATHS = 3
 
@@ -175,7 +176,7 @@ class Up:
             parts = self._parts()
             return any(hopeless(parts[name]) for name in names) or is_well()
 
-        wait_until(settled, seconds)
+        wait_until(settled, seconds, pause=_POLL_SECONDS)
         parts = self._parts()
         for part in (parts[name] for name in names):
             if part["status"] != "ready" or hopeless(part):
