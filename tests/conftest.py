@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 
 _BASE = Path(tempfile.mkdtemp(prefix="pillars-test-"))
@@ -37,7 +38,7 @@ def _start_servers() -> None:
         os.environ["REDIS_URL"] = broker.url
     os.environ.setdefault("PILLARS_SECRET_KEY", secrets.token_urlsafe(48))
     os.environ["PILLARS_STATE_DIR"] = str(_BASE / "state")
-    os.environ["DJANGO_SETTINGS_MODULE"] = "pillars.settings"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 
 
 @atexit.register
@@ -49,8 +50,9 @@ def _stop_servers() -> None:
 
 
 _start_servers()
+django.setup()  # before the test modules, which import models
 
-ACME, GLOBEX = "acme", "globex"
+ACME, GLOBEX, SPARE = "acme", "globex", "initech"
 PASSWORD = "a long enough test password"
 
 
@@ -101,23 +103,80 @@ def _make_tenant(slug: str, name: str) -> None:
 
 
 @pytest.fixture
+def committed(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database without a transaction around the test: for threads, for what must commit.
+
+    Whoever uses it works in tenants of their own (`spare`, `new_tenant`) and leaves nothing else.
+    """
+    from django.db import connections
+
+    from tenants.context import reset
+
+    with django_db_blocker.unblock():
+        yield
+        reset()
+        connections.close_all()
+
+
+@pytest.fixture(scope="session")
+def spare_tenant(django_db_setup: None, django_db_blocker: Any) -> Any:
+    """A third tenant, for tests that commit."""
+    from tenants.models import Tenant
+
+    with django_db_blocker.unblock():
+        _make_tenant(SPARE, "Initech")
+        return Tenant.objects.get(slug=SPARE)
+
+
+@pytest.fixture
+def spare(spare_tenant: Any, committed: None) -> DemoTenant:
+    """The third tenant with fresh keys, all committed."""
+    return _with_keys(SPARE)
+
+
+@pytest.fixture
+def new_tenant(committed: None) -> Iterator[Callable[..., Any]]:
+    """A function that registers a tenant, committed and not yet set up; dropped afterwards."""
+    from tenants.context import reset
+    from tenants.models import Tenant, TenantState
+    from tenants.services import create_tenant, delete_tenant
+
+    made: list[Any] = []
+
+    def make(slug: str | None = None, **more: Any) -> Any:
+        slug = slug or f"t{secrets.token_hex(4)}"
+        made.append(create_tenant(slug=slug, name=slug.title(), actor="system:tests", **more))
+        return made[-1]
+
+    yield make
+    reset()
+    for tenant in made:
+        tenant.refresh_from_db()
+        if tenant.state != TenantState.DELETED:
+            Tenant.objects.filter(pk=tenant.pk).update(state=TenantState.SUSPENDED)
+            tenant.refresh_from_db()
+            delete_tenant(tenant=tenant, actor="system:tests")
+
+
+@pytest.fixture
 def make_demo(db: None) -> Callable[[str], DemoTenant]:
     """A function that gives a test tenant with fresh keys."""
 
-    def make(slug: str) -> DemoTenant:
-        from access.keys.models import Scope
-        from access.keys.services import create_key
-        from tenants.models import Tenant
+    return _with_keys
 
-        tenant = Tenant.objects.get(slug=slug)
-        everything = [Scope.MAP_WRITE, Scope.EVENTS_READ, Scope.REPORTS_READ]
-        key = create_key(tenant=tenant, name="test", scopes=everything, actor="system:tests")
-        read = create_key(
-            tenant=tenant, name="reader", scopes=[Scope.EVENTS_READ], actor="system:tests"
-        )
-        return DemoTenant(tenant=tenant, key=key.secret, read_key=read.secret)
 
-    return make
+def _with_keys(slug: str) -> DemoTenant:
+    from access.keys.models import Scope
+    from access.keys.services import create_key
+    from tenants.models import Tenant
+
+    tenant = Tenant.objects.get(slug=slug)
+    everything = [Scope.MAP_WRITE, Scope.EVENTS_READ, Scope.REPORTS_READ]
+    key = create_key(tenant=tenant, name="test", scopes=everything, actor="system:tests")
+    read = create_key(
+        tenant=tenant, name="reader", scopes=[Scope.EVENTS_READ], actor="system:tests"
+    )
+    return DemoTenant(tenant=tenant, key=key.secret, read_key=read.secret)
 
 
 @pytest.fixture
