@@ -178,18 +178,22 @@ def _explain_one(
 ) -> str:
     key = tuple(str(part) for part in item["loc"])
     dotted = ".".join(key)
-    where = None
-    for length in range(len(key), 0, -1):
-        origin = origins.get(".".join(key[:length]))
-        if origin is not None:
-            where = origin.text
-            break
-    where = where or str(path or "environment")
+    where = _where(key, origins) or str(path or "environment")
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key `{dotted}`. {_suggest(key)}"
     if item["type"] == "value_error":
         return f"{where}: {item['ctx']['error']}"
     return f"{where}: `{dotted}`: {item['msg']}. {_describe(key)}".rstrip()
+
+
+def _where(key: KeyPath, origins: Mapping[str, Origin]) -> str | None:
+    """Where a key was set: itself, the section around it, or something inside of it."""
+    for length in range(len(key), 0, -1):
+        origin = origins.get(".".join(key[:length]))
+        if origin is not None:
+            return origin.text
+    inside = f"{'.'.join(key)}."
+    return next((o.text for name, o in origins.items() if name.startswith(inside)), None)
 
 
 def _fields_at(key: KeyPath) -> dict[str, Any]:
