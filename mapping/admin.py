@@ -26,6 +26,7 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.decorators import display
 
+from access.keys.models import ApiKey
 from mapping.models import MappingEvent
 from mapping.overview import first_id_at
 from mapping.selectors import NoKnowledgeError, engine_in_force, events
@@ -33,14 +34,16 @@ from pillars.admin import PillarsAdmin, WindowPaginator
 from pillars.badges import state_badge
 from taxonomy.models import KnowledgeRelease
 from taxonomy.selectors import controls_for
+from tenants.context import require_tenant
 
 QUERY_MILLISECONDS = 8_000
 _LABEL = re.compile(r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")
+# Value -> title, length, and whether it begins at midnight, as the days of the start page do.
 _PERIODS = {
-    "1h": ("Last hour", timedelta(hours=1)),
-    "24h": ("Last 24 hours", timedelta(hours=24)),
-    "7d": ("Last 7 days", timedelta(days=7)),
-    "30d": ("Last 30 days", timedelta(days=30)),
+    "1h": ("Last hour", timedelta(hours=1), False),
+    "24h": ("Last 24 hours", timedelta(hours=24), False),
+    "7d": ("Last 7 days, from midnight UTC", timedelta(days=6), True),
+    "30d": ("Last 30 days, from midnight UTC", timedelta(days=29), True),
 }
 
 
@@ -60,7 +63,7 @@ class PeriodFilter(DropdownFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Value and title."""
-        return [(value, title) for value, (title, _) in _PERIODS.items()]
+        return [(value, title) for value, (title, *_) in _PERIODS.items()]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[MappingEvent]
@@ -68,7 +71,10 @@ class PeriodFilter(DropdownFilter):
         """Events since then."""
         if self.value() not in _PERIODS:
             return queryset
-        since = timezone.now() - _PERIODS[self.value()][1]
+        _, length, whole_days = _PERIODS[self.value()]
+        since = timezone.now() - length
+        if whole_days:
+            since = since.replace(hour=0, minute=0, second=0, microsecond=0)
         return queryset.filter(
             id__gte=first_id_at(since - timedelta(minutes=1)), received_at__gte=since
         )
@@ -178,9 +184,10 @@ class EventAdmin(PillarsAdmin):
         return response
 
     @display(description="Received (UTC)")
-    def received(self, event: MappingEvent) -> str:
+    def received(self, event: MappingEvent) -> SafeString:
         """To the second."""
-        return f"{event.received_at:%Y-%m-%d %H:%M:%S}"
+        moment = f"{event.received_at:%Y-%m-%d %H:%M:%S}"
+        return format_html('<span class="pl-nowrap">{}</span>', moment)
 
     @display(description="Decision")
     def decision_shown(self, event: MappingEvent) -> SafeString:
@@ -224,6 +231,9 @@ class EventAdmin(PillarsAdmin):
             "controls": _controls(event),
             "shape": _shape(event.output_shape),
             "facts": _facts(event),
+            "api_key": ApiKey.objects.filter(
+                pk=event.api_key_id, tenant__schema_name=require_tenant()
+            ).first(),
             "versions": _versions(event),
         }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
@@ -281,7 +291,6 @@ def _facts(event: MappingEvent) -> list[tuple[str, Any]]:
         ("Reference to the raw event", event.raw_ref),
         ("Expected detectors", expected),
         ("Request id", event.request_id),
-        ("API key", event.api_key_id),
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from django.core.paginator import Paginator
 from django.db.models import Model
 from django.forms import Form
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -58,6 +58,15 @@ class PillarsAdmin(ModelAdmin):
 
     def _get_obj_does_not_exist_redirect(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise Http404
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, titled by what it lists: Django's own title asks to select a row."""
+        title = str(self.opts.verbose_name_plural)
+        extra = {"title": title[:1].upper() + title[1:], **(extra_context or {})}
+        response: HttpResponse = super().changelist_view(request, extra)
+        return response
 
     def form_page(
         self,

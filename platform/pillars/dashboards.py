@@ -31,7 +31,7 @@ from tenants.models import Tenant, TenantState
 EXPIRING = timedelta(days=14)
 UNUSED = timedelta(days=30)
 _LATEST = 6
-_CHART = {"width": 640, "height": 200, "left": 44, "bottom": 24, "top": 8}
+_CHART = {"width": 640, "height": 190, "left": 44, "bottom": 24, "top": 8}
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ STORAGES = {
 }
 WHITENOISE_MAX_AGE = 3600
 
+LOGIN_REDIRECT_URL = "/admin/"  # where Unfold goes if the login page was opened by itself
 SESSION_COOKIE_AGE = 8 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

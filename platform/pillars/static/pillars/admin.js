@@ -4,11 +4,14 @@
 
   // Unfold draws icons as words in an icon font and hangs clicks on plain elements. Screen readers
   // would read the words, and the keyboard could not reach the clicks.
-  const NAMES = { dock_to_right: "Toggle navigation", close: "Close", unfold_more: "Account menu" };
+  const NAMES = {
+    close: "Close", computer: "Theme", light_mode: "Theme", dark_mode: "Theme", unfold_more: "Menu",
+  };
+  const ICON = ".material-symbols-outlined";
   const NATIVE = "a[href], button, input, select, textarea, label, summary";
 
   const repair = (root) => {
-    root.querySelectorAll(".material-symbols-outlined").forEach((icon) => {
+    root.querySelectorAll(ICON).forEach((icon) => {
       icon.setAttribute("aria-hidden", "true");
     });
     root.querySelectorAll("[x-on\\:click]").forEach((element) => {
@@ -16,10 +19,10 @@
       element.dataset.plKeys = "1";
       element.setAttribute("role", "button");
       element.tabIndex = 0;
-      // An icon alone: name the control and let the control itself be seen, not its word.
-      if (element.matches(".material-symbols-outlined")) {
-        element.removeAttribute("aria-hidden");
-        element.setAttribute("aria-label", NAMES[element.textContent.trim()] || "Toggle");
+      const icon = element.matches(ICON) ? element : element.querySelector(ICON);
+      element.removeAttribute("aria-hidden");
+      if (icon && icon.textContent.trim() === element.textContent.trim()) {
+        element.setAttribute("aria-label", NAMES[icon.textContent.trim()] || "Menu");
       }
       element.addEventListener("keydown", (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
@@ -31,11 +34,10 @@
       link.setAttribute("aria-current", "page");
     });
     root.querySelectorAll("button:not([aria-label]):not([title])").forEach((button) => {
-      const words = [...button.childNodes].some(
-        (node) => node.textContent.trim() && !(node.matches && node.matches(".material-symbols-outlined"))
-      );
-      const icon = button.querySelector(".material-symbols-outlined");
-      if (icon && !words) button.setAttribute("aria-label", icon.textContent.trim().replaceAll("_", " "));
+      const icon = button.querySelector(ICON);
+      if (icon && icon.textContent.trim() === button.textContent.trim()) {
+        button.setAttribute("aria-label", icon.textContent.trim().replaceAll("_", " "));
+      }
     });
   };
 
@@ -60,7 +62,21 @@
     const button = event.target.closest("[data-pl-copy]");
     if (button) copy(button);
   });
+  const landmarks = () => {
+    const content = document.getElementById("content") || document.querySelector(".login #page > div");
+    if (!content) return;
+    content.setAttribute("role", "main");
+    content.tabIndex = -1;
+    content.id ||= "content";
+    document.getElementById("header-inner")?.parentElement.parentElement.setAttribute("role", "banner");
+    const skip = Object.assign(document.createElement("a"), {
+      className: "pl-skip", href: `#${content.id}`, textContent: "Skip to the content",
+    });
+    document.body.prepend(skip);
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    landmarks();
     repair(document);
     const once = document.querySelector("[data-pl-after-reload]");
     if (once) history.replaceState(null, "", once.dataset.plAfterReload);
