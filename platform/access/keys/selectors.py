@@ -29,9 +29,19 @@ class KeyContext:
     items_per_minute: int | None
     secret_digest: bytes
     expires_at: float | None
+    generation: str | None
 
 
 _cache: dict[bytes, tuple[float, KeyContext]] = {}
+# The last generation of the keys that the shared store named (see limiter). A context looked up
+# under an older one is not believed: a revocation may lie between.
+_generation: str | None = None
+
+
+def note_generation(generation: str) -> None:
+    """Remember the generation that the shared store named."""
+    global _generation
+    _generation = generation
 
 
 def key_context(secret: str, *, fresh: bool = False) -> KeyContext | None:
@@ -46,7 +56,7 @@ def key_context(secret: str, *, fresh: bool = False) -> KeyContext | None:
         if cached is not None and now - cached[0] < CACHE_SECONDS:
             found = cached[1]
             return found if found.expires_at is None or time.time() < found.expires_at else None
-    context = _read(prefix, wanted)
+    context = _read(prefix, wanted, _generation)
     if context is None:
         _cache.pop(wanted, None)
         return None
@@ -61,7 +71,7 @@ def forget_cached_keys() -> None:
     _cache.clear()
 
 
-def _read(prefix: str, wanted: bytes) -> KeyContext | None:
+def _read(prefix: str, wanted: bytes, generation: str | None) -> KeyContext | None:
     with public_context():
         key = (ApiKey.objects.select_related("tenant").filter(prefix=prefix).first()) or (
             ApiKey.objects.select_related("tenant")
@@ -83,4 +93,5 @@ def _read(prefix: str, wanted: bytes) -> KeyContext | None:
         items_per_minute=key.items_per_minute,
         secret_digest=wanted,
         expires_at=min(ends).timestamp() if ends else None,
+        generation=generation,
     )

@@ -8,12 +8,11 @@ from rest_framework.throttling import BaseThrottle
 
 from access.keys.authentication import ApiKeyAuthentication
 from access.keys.limiter import Charge, Verdict, limiter
-from access.keys.selectors import KeyContext, forget_cached_keys
+from access.keys.selectors import KeyContext, note_generation
 from pillars.observability import metrics
 from pillars.problems import Problem
 
 LIMITS = settings.CONFIG.rate_limits
-_seen_generation: str | None = None
 
 
 class ItemThrottle(BaseThrottle):
@@ -34,7 +33,7 @@ class ItemThrottle(BaseThrottle):
                 tenant_limit=LIMITS.tenant_items_per_minute,
             )
         )
-        _recheck_if_keys_changed(request, verdict)
+        _recheck_if_keys_changed(request, caller, verdict)
         headers = rate_limit_headers(verdict)
         request._request.rate_limit_headers = headers  # type: ignore[attr-defined]
         if verdict.allowed:
@@ -47,14 +46,12 @@ class ItemThrottle(BaseThrottle):
         )
 
 
-def _recheck_if_keys_changed(request: Request, verdict: Verdict) -> None:
-    """A key somewhere was revoked since we last looked: take nothing from the cache."""
-    global _seen_generation
-    if verdict.generation is None or verdict.generation == _seen_generation:
+def _recheck_if_keys_changed(request: Request, caller: KeyContext, verdict: Verdict) -> None:
+    """A key somewhere was revoked since this one was looked up: look it up again."""
+    if verdict.generation is None or verdict.generation == caller.generation:
         return
-    forget_cached_keys()
+    note_generation(verdict.generation)
     ApiKeyAuthentication().find(request, fresh=True)
-    _seen_generation = verdict.generation
 
 
 def _refusal(cost: int, verdict: Verdict) -> str:
