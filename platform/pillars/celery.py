@@ -6,6 +6,8 @@ from celery import Celery
 from celery.schedules import crontab
 from celery.signals import beat_init, setup_logging
 
+from pillars.observability.logging import guard_process
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 
 app = Celery("pillars")
@@ -15,7 +17,11 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def _keep_our_logging(**_kwargs: object) -> None:
-    """Django's logging configuration stands; Celery must not add handlers of its own."""
+    """Django's logging configuration stands; Celery must not add handlers of its own.
+
+    Sent in worker and beat alone.
+    """
+    guard_process()
 
 
 @beat_init.connect

@@ -4,14 +4,17 @@ Privacy here does not rest on care. A record passes an allow-list of field names
 only if it is a number, a boolean, or a short string without white space; the event's name must be
 a plain identifier. What other libraries log is reduced to logger, level, place in the code and
 the type of an exception: never its message, never its arguments, because those can quote the
-input that caused it.
+input that caused it. What Python itself would print (uncaught exceptions, warnings) goes the same
+way once a service process has called `guard_process`.
 """
 
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, MutableMapping
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -29,6 +32,27 @@ ALLOWED_FIELDS = frozenset(
 _TOKEN = re.compile(r"^/?[A-Za-z0-9][A-Za-z0-9_.:/@+<>{}\-]{0,119}$")
 _EVENT = re.compile(r"^[a-z][a-z0-9_.]{0,63}$")
 _MAX_FRAMES = 12
+_LARGEST_NUMBER = 2**53  # what JSON readers keep exactly
+# What structlog's ProcessorFormatter adds, and takes away again before anything is written.
+_FORMATTERS_OWN = frozenset({"_record", "_from_structlog"})
+
+
+class _Frames(list[str]):
+    """Places in the code. A list by this type alone passes: nobody else can name a field so."""
+
+
+class MetadataHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes records without ever asking a library's record for its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line of JSON. Message and arguments of foreign records are taken away unread."""
+        if not hasattr(record, "_from_structlog") and not hasattr(record, "_logger"):
+            record = logging.makeLogRecord(record.__dict__)
+            record.msg, record.args = "", ()
+        return super().format(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A record that cannot be written is lost; the default would print it in full."""
 
 
 def keep_metadata(
@@ -38,7 +62,7 @@ def keep_metadata(
     kept: dict[str, Any] = {}
     dropped = 0
     for key, value in event_dict.items():
-        own = key.startswith("_") or (key == "frames" and isinstance(value, list))
+        own = key in _FORMATTERS_OWN or isinstance(value, _Frames)
         if own or (key in ALLOWED_FIELDS and _is_metadata(key, value)):
             kept[key] = value
         elif value is not None and key not in ("exc_info", "stack_info", "positional_args"):
@@ -51,11 +75,11 @@ def keep_metadata(
 
 
 def _is_metadata(key: str, value: Any) -> bool:
-    if isinstance(value, bool | int | float):
-        return True
+    if isinstance(value, int | float):
+        return abs(value) <= _LARGEST_NUMBER
     if not isinstance(value, str):
         return False
-    return bool((_EVENT if key == "event" else _TOKEN).match(value))
+    return bool((_EVENT if key == "event" else _TOKEN).fullmatch(value))
 
 
 def describe_exception(
@@ -69,10 +93,10 @@ def describe_exception(
         exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
     if isinstance(exc_info, tuple) and exc_info[0] is not None:
         event_dict["error_type"] = exc_info[0].__qualname__
-        event_dict["frames"] = [
+        event_dict["frames"] = _Frames(
             f"{frame.filename.rsplit('site-packages/', 1)[-1]}:{frame.lineno}:{frame.name}"
             for frame in traceback.extract_tb(exc_info[2], limit=-_MAX_FRAMES)
-        ]
+        )
     return event_dict
 
 
@@ -125,7 +149,7 @@ def logging_config(level: str) -> dict[str, Any]:
                 ],
             }
         },
-        "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "handlers": {"stdout": {"()": MetadataHandler, "formatter": "json"}},
         "root": {"handlers": ["stdout"], "level": level},
         "loggers": {
             # Django adds handlers of its own, which print messages in full: take them away.
@@ -135,6 +159,26 @@ def logging_config(level: str) -> dict[str, Any]:
             "django.request": {"handlers": [], "level": "CRITICAL", "propagate": True},
             "django.security": {"handlers": [], "level": "CRITICAL", "propagate": True},
             "celery": {"handlers": [], "level": level, "propagate": True},
-            "granian": {"handlers": [], "level": level, "propagate": True},
+            # Granian's own handlers would print the traceback of what the application raised.
+            "_granian": {"handlers": [], "level": level, "propagate": True},
+            "granian.access": {"handlers": [], "level": level, "propagate": True},
         },
     }
+
+
+def guard_process() -> None:
+    """Log what Python would print with its message: uncaught exceptions, warnings.
+
+    For service processes (web, worker, beat): their output is a log file.
+    """
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    logging.captureWarnings(True)
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
+    if not issubclass(kind, KeyboardInterrupt | SystemExit):
+        structlog.get_logger("pillars").error("uncaught_exception", exc_info=(kind, error, trace))
