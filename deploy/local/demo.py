@@ -13,7 +13,7 @@ from deploy.local.state import StateDir, read_json, write_private_json
 
 HEADINGS = ("DETECTOR", "VENDOR'S LABEL", "CANONICAL LABEL", "CONFIDENCE", "CONTROLS")
 _SHOWN_FINDINGS = 4
-_SHOWN_CONTROLS = 3
+_SHOWN_CONTROLS = 2
 _TRIES = 4
 _PAUSE_SECONDS = 0.5
 
@@ -110,12 +110,12 @@ def rows_of(detector: str, event: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def shorten(controls: list[str]) -> str:
-    """`framework@edition:code` ids as codes: one of each framework, and how many more there are."""
+    """`framework@edition:code` ids as codes: the first of two frameworks, and how many more."""
     first: dict[str, str] = {}
     for control in controls:
         framework, _, code = control.partition(":")
         first.setdefault(framework, code)
-    shown = list(first.values())[:_SHOWN_CONTROLS]
+    shown = sorted(first.values(), key=len)[:_SHOWN_CONTROLS]  # short codes leave room
     more = len(controls) - len(shown)
     return " ".join([*shown, f"+{more}"] if more > 0 else shown) or "-"
 
@@ -149,5 +149,7 @@ class Demo:
 
 
 def lines(rows: list[tuple[str, ...]], *, columns: int) -> list[str]:
-    """The table of `rows`, no wider than `columns`."""
-    return table(HEADINGS, rows, columns=columns)
+    """The table of `rows`, no wider than `columns`, under a line that says what it shows."""
+    outputs = [row[0] for row in rows if row[0]]
+    heading = f"{len(outputs)} raw outputs of {len(set(outputs))} detectors, mapped by POST /map:"
+    return [heading, "", *table(HEADINGS, rows, columns=columns)]

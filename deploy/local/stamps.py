@@ -36,6 +36,11 @@ def source_stamp() -> str:
     return installation_stamp() + tree_stamp(REPOSITORY / name for name in _SOURCE)
 
 
+def static_stamp() -> str:
+    """Hash of the files that a browser loads: this repository's and those of installed packages."""
+    return installation_stamp() + tree_stamp(REPOSITORY.glob("*/*/static"))
+
+
 def knowledge_stamp() -> str:
     """Hash of the taxonomy, detectors and frameworks."""
     return tree_stamp(REPOSITORY / name for name in _KNOWLEDGE)

@@ -21,7 +21,7 @@ from deploy.local.down import end_strays, stop_stack
 from deploy.local.errors import StackError
 from deploy.local.parts import STACK_VARIABLE, servers, service_environment
 from deploy.local.processes import port_is_free, wait_until
-from deploy.local.stamps import Done, knowledge_stamp, source_stamp
+from deploy.local.stamps import Done, knowledge_stamp, source_stamp, static_stamp
 from deploy.local.state import (
     REPOSITORY,
     Settings,
@@ -201,10 +201,10 @@ class Up:
         """Migrate, collect the static files, load the knowledge, make the demo tenants."""
         database = str(self._details["database"])
         stamp = f"{self._source} {knowledge_stamp()} {database} {self._settings.port}"
-        has_output = (self._state.path / "static").exists()
-        if not (has_output and self._done.has("static", self._source)):
+        static = static_stamp()
+        if not ((self._state.path / "static").exists() and self._done.has("static", static)):
             self._manage("Static files", "collectstatic", "--noinput")
-            self._done.note("static", self._source)
+            self._done.note("static", static)
         # Of a database that is not ours we cannot know what happened to it since.
         known = not self._settings.database_url and self._state.credentials_file.exists()
         if known and self._done.has("database", stamp):

@@ -33,11 +33,17 @@ def state(place: Path) -> StateDir:
 
 @pytest.fixture
 def clean_environment(state: StateDir) -> dict[str, str]:
-    """The environment of a person at a terminal, with only the state directory moved."""
+    """The environment of a person at a terminal, with the state directory moved."""
+    return person_environment(state)
+
+
+def person_environment(state: StateDir, **changed: str) -> dict[str, str]:
+    """The environment of a person at a terminal: nothing of what the tests have set."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
     return {
         **inherited,
         "PILLARS_STATE_DIR": str(state.path),
         "PYTHONPATH": str(REPOSITORY),
         "COLUMNS": "100",
+        **changed,
     }
