@@ -32,7 +32,7 @@ from mapping.overview import first_id_at
 from mapping.selectors import NoKnowledgeError, engine_in_force, events
 from pillars.admin import PillarsAdmin, WindowPaginator
 from pillars.badges import state_badge
-from taxonomy.models import KnowledgeRelease
+from taxonomy.models import Evidence, KnowledgeRelease
 from taxonomy.selectors import controls_for
 from tenants.context import require_tenant
 
@@ -206,7 +206,8 @@ class EventAdmin(PillarsAdmin):
             "", '<span class="pl-label">{}</span>', ((label,) for label in event.labels[:3])
         )
         more = len(event.labels) - 3
-        return format_html("{} and {} more", shown, more) if more > 0 else shown
+        rest = f"and {more} more" if more > 0 else ""
+        return format_html("<span>{}{}</span>", shown, rest)
 
     @display(description="Confidence")
     def confidence_shown(self, event: MappingEvent) -> str:
@@ -244,7 +245,7 @@ def _finding(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _controls(event: MappingEvent) -> list[dict[str, Any]]:
-    """By framework: the controls on which the event's labels bear, in the event's own release."""
+    """The controls on which the labels bear, by framework, as the release of the event says."""
     release = KnowledgeRelease.objects.filter(serial=event.release).first()
     if release is None:
         return []
@@ -258,13 +259,19 @@ def _controls(event: MappingEvent) -> list[dict[str, Any]]:
             entry = group["controls"].setdefault(
                 row.control.code,
                 {"code": row.control.code, "title": row.control.title, "labels": [],
-                 "evidence": row.get_evidence_display()},
+                 "evidence": row.evidence},
             )  # fmt: skip
             entry["labels"].append(label)
-    return [
-        {**group, "controls": list(group["controls"].values())}
-        for _, group in sorted(frameworks.items())
+    return [_by_evidence(group) for _, group in sorted(frameworks.items())]
+
+
+def _by_evidence(group: dict[str, Any]) -> dict[str, Any]:
+    found = list(group["controls"].values())
+    kinds: list[dict[str, Any]] = [
+        {"title": kind.label, "controls": [c for c in found if c["evidence"] == kind.value]}
+        for kind in (Evidence.DIRECT, Evidence.SUPPORTING)
     ]
+    return {**group, "kinds": [kind for kind in kinds if kind["controls"]]}
 
 
 def _shape(shape: dict[str, Any]) -> str:

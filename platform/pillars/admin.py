@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
@@ -94,8 +94,7 @@ class PillarsAdmin(ModelAdmin):
             "back": self.address(request, obj),
         }
         request.current_app = self.admin_site.name
-        status = 422 if form.is_bound and form.errors else 200
-        return TemplateResponse(request, "pillars/form_page.html", context, status=status)
+        return TemplateResponse(request, "pillars/form_page.html", context)
 
     def address(self, request: HttpRequest, obj: Model | None = None) -> str:
         """The path of an object's page, or of the list."""
@@ -122,4 +121,5 @@ class WindowPaginator(Paginator):  # type: ignore[type-arg]
 
 def badges(values: Iterable[str]) -> SafeString:
     """Neutral badges in a row, such as scopes or labels."""
-    return format_html_join(" ", "{}", ((badge(value),) for value in values))
+    row = format_html_join(" ", "{}", ((badge(value),) for value in values))
+    return format_html("<span>{}</span>", row)

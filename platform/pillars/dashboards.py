@@ -31,6 +31,7 @@ from tenants.models import Tenant, TenantState
 EXPIRING = timedelta(days=14)
 UNUSED = timedelta(days=30)
 _LATEST = 6
+_PART_NAMES = {"pdf": "PDF reports"}
 _CHART = {"width": 640, "height": 190, "left": 44, "bottom": 24, "top": 8}
 
 
@@ -165,11 +166,23 @@ def platform() -> dict[str, Any]:
         "release": release,
         "release_facts": _release_facts(release) if release else {},
         "parts": _parts(),
-        "audit": AuditEntry.objects.order_by("-id")[:10],
+        "audit": [
+            {"entry": entry, "detail": _detail(entry.detail)}
+            for entry in AuditEntry.objects.order_by("-id")[:10]
+        ],
         "keys_active": ApiKey.objects.filter(
             Q(expires_at=None) | Q(expires_at__gt=timezone.now()), revoked_at=None
         ).count(),
     }
+
+
+def _detail(detail: dict[str, Any]) -> str:
+    """An audit entry's detail in a line: lists by their length."""
+    parts = (
+        f"{name}: {len(value)}" if isinstance(value, list | dict) else f"{name}: {value}"
+        for name, value in detail.items()
+    )
+    return ", ".join(parts)
 
 
 def _tenant_states() -> list[Bar]:
@@ -201,7 +214,12 @@ def _parts() -> list[dict[str, Any]]:
         state = check()
         fine = state == "ok"
         parts.append(
-            {"name": name, "state": state, "fine": fine, "required": name in health.REQUIRED,
-             "badge": state_badge("ok" if fine else "failed", "Works" if fine else "Does not work")}
-        )  # fmt: skip
+            {
+                "name": _PART_NAMES.get(name, name.capitalize()),
+                "state": state,
+                "fine": fine,
+                "required": name in health.REQUIRED,
+                "badge": state_badge(*(("ok", "Works") if fine else ("failed", "Does not work"))),
+            }
+        )
     return parts

@@ -135,6 +135,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
 REDIS_URL = CONFIG.services.redis_url.get_secret_value()
 
 LANGUAGE_CODE = "en-gb"
+FORMAT_MODULE_PATH = ["pillars.formats"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

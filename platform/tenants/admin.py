@@ -83,7 +83,7 @@ class SuspendForm(forms.Form):
 class TenantAdmin(PillarsAdmin):
     """The register of tenants."""
 
-    list_display = ("name", "slug", "state_shown", "host", "keys", "created_at")
+    list_display = ("name", "short_name", "state_shown", "host", "keys", "created_at")
     list_filter = (("state", ChoicesDropdownFilter),)
     search_fields = ("name", "slug", "domains__domain")
     search_help_text = "Name, short name or host"
@@ -113,6 +113,11 @@ class TenantAdmin(PillarsAdmin):
     def has_operate_permission(self, request: HttpRequest, obj: object = None) -> bool:
         """Suspend, resume, retry."""
         return self.may(request, "change")
+
+    @display(description="Short name", ordering="slug")
+    def short_name(self, tenant: Tenant) -> str:
+        """The slug."""
+        return tenant.slug
 
     @display(description="State", ordering="state")
     def state_shown(self, tenant: Tenant) -> SafeString:
