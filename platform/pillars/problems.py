@@ -99,7 +99,9 @@ TABLE: dict[str, ProblemType] = {
         500, "Internal error", "Send it again; if it stays, report the request id."
     ),
     "database_unavailable": ProblemType(
-        503, "Database unavailable", "Nothing was stored. Send the same request again in a moment."
+        503,
+        "Database unavailable",
+        "Send the same request again in a moment; with an Idempotency-Key nothing is done twice.",
     ),
     "knowledge_unavailable": ProblemType(
         503, "No taxonomy loaded", "An operator must run `manage.py load_config` first."
