@@ -37,8 +37,9 @@ class Engine:
 
         `hash_text` is a keyed hash for strings that may not be recorded.
         """
-        detector = self.knowledge.find_detector(output.detector, output.detector_version)
+        detector: DetectorMap | None = None
         try:
+            detector = self.knowledge.find_detector(output.detector, output.detector_version)
             shape = _shape(output.output)
             sink = Sink()
             if detector is None:

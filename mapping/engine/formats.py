@@ -28,7 +28,7 @@ _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", r
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f"}
 _TOKEN = re.compile(
     r"""\s*(?:
-      (?P<string>[rbuRBU]{0,2}(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))
+      (?P<string>[rbuRBU]{0,2}(?:'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*"))
     | (?P<skip>\.\.\.|…|,)
     | (?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
     | (?P<name>-?[A-Za-z_][\w.]*)
@@ -37,6 +37,7 @@ _TOKEN = re.compile(
     | (?P<pair>[:=])
     | (?P<less><)
     | (?P<more>>)
+    | (?P<fault>.)
     )""",
     re.VERBOSE | re.DOTALL,
 )
@@ -131,16 +132,12 @@ class _Repr:
 
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, str]] = []
-        position = 0
         for match in _TOKEN.finditer(text):
             kind = match.lastgroup
-            if match.start() != position or kind is None:
-                break
-            position = match.end()
+            if kind is None or kind == "fault":
+                raise ValueError("not what Python prints")
             if kind != "skip":
                 self._tokens.append((kind, match[kind]))
-        if position != len(text):
-            raise ValueError("not what Python prints")
         self._tokens.append(_END)
         self._next = 0
 
@@ -197,6 +194,8 @@ class _Repr:
 
     def _literal(self, opening: str, depth: int) -> Any:
         items, pairs = self._group(_CLOSING[opening], depth)
+        if items and pairs:
+            raise ValueError("neither a list nor an object")
         return pairs or ({} if opening == "{" and not items else items)
 
     def _call(self, depth: int) -> Any:

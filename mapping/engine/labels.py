@@ -74,9 +74,7 @@ def _luhn(digits: str) -> bool:
 
 
 def _has_card(text: str) -> bool:
-    return any(
-        _luhn(re.sub(r"\D", "", match.group())) for match in _CARD.finditer(text)
-    )
+    return any(_luhn(re.sub(r"\D", "", match.group())) for match in _CARD.finditer(text))
 
 
 def _is_random(text: str) -> bool:
@@ -89,7 +87,7 @@ def _is_random(text: str) -> bool:
         return True
     for segment in _SEGMENT.findall(text):
         words = _CAMEL_WORD.findall(segment)
-        if words and len(segment) / len(words) < 3.2:
+        if words and len(segment) / len(words) < 3.5:
             return True
     return False
 
