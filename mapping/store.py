@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from mapping.models import MappingEvent
 from tenants.context import require_tenant
@@ -36,6 +36,7 @@ def insert_events(rows: list[dict[str, Any]]) -> None:
     """
     statement = _insert_statement(require_tenant())
     payload = orjson.dumps(rows).decode()
-    connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    with database.wrap_database_errors, psycopg.Cursor(database.connection) as cursor:
         cursor.execute(statement, [payload], prepare=True)

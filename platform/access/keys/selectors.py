@@ -27,7 +27,6 @@ class KeyContext:
     tenant: TenantRef
     scopes: frozenset[str]
     items_per_minute: int | None
-    secret_digest: bytes
     expires_at: float | None
     generation: str | None
 
@@ -91,7 +90,6 @@ def _read(prefix: str, wanted: bytes, generation: str | None) -> KeyContext | No
         tenant=TenantRef.of(key.tenant),
         scopes=frozenset(key.scopes),
         items_per_minute=key.items_per_minute,
-        secret_digest=wanted,
         expires_at=min(ends).timestamp() if ends else None,
         generation=generation,
     )

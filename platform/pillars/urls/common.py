@@ -6,9 +6,10 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from pillars import health
+from pillars.urls.api import urlpatterns as api
 
 _documented: list[URLPattern | URLResolver] = [
-    path("", include("pillars.urls.api")),
+    *api,
     path("health/live", health.LiveView.as_view(), name="health-live"),
     path("health/ready", health.ReadyView.as_view(), name="health-ready"),
 ]
