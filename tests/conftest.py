@@ -38,6 +38,7 @@ def _start_servers() -> None:
         os.environ["REDIS_URL"] = broker.url
     os.environ.setdefault("PILLARS_SECRET_KEY", secrets.token_urlsafe(48))
     os.environ["PILLARS_STATE_DIR"] = str(_BASE / "state")
+    (_BASE / "state" / "static").mkdir(parents=True)  # WhiteNoise warns where there is none
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 
 

@@ -1,5 +1,11 @@
-"""Django's error handlers: problems for programs, a page for people in the admin."""
+"""Django's error handlers: problems for programs, a page for people in the admin.
 
+No answer shows the text of an exception.
+"""
+
+import sys
+
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -12,7 +18,10 @@ def _answer(request: HttpRequest, code: str) -> HttpResponse:
         return problems.response(request, code)
     kind = problems.TABLE[code]
     context = {"problem": kind, "request_id": getattr(request, "request_id", "")}
-    return render(request, "pillars/error.html", context, status=kind.status)
+    page = render(request, "pillars/error.html", context, status=kind.status)
+    for name, value in problems.default_headers(code).items():
+        page.headers[name] = value
+    return page
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -31,5 +40,6 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500."""
-    return _answer(request, "internal_error")
+    """503 if the database is the cause, else 500."""
+    lost = isinstance(sys.exception(), DatabaseError)
+    return _answer(request, "database_unavailable" if lost else "internal_error")

@@ -167,12 +167,13 @@ def response(
         status=TABLE[code].status,
         content_type=CONTENT_TYPE,
     )
-    for name, value in {**_default_headers(code), **(headers or {})}.items():
+    for name, value in {**default_headers(code), **(headers or {})}.items():
         answer.headers[name] = value
     return answer
 
 
-def _default_headers(code: str) -> dict[str, str]:
+def default_headers(code: str) -> dict[str, str]:
+    """Header fields that every answer with this code has."""
     status = TABLE[code].status
     if status == 401:
         return {"WWW-Authenticate": 'Bearer realm="pillars"'}
@@ -222,6 +223,6 @@ def exception_handler(exception: Exception, context: Mapping[str, Any]) -> Respo
         status=TABLE[code].status,
         content_type=CONTENT_TYPE,
     )
-    for name, value in {**_default_headers(code), **headers}.items():
+    for name, value in {**default_headers(code), **headers}.items():
         answer[name] = value
     return answer
