@@ -11,15 +11,22 @@ from deploy.local.state import StateDir, is_locked, read_json
 
 # Web, worker and Postgres may each use up their own time before they are killed.
 _STOP_SECONDS = 90.0
+_POLL_SECONDS = 0.1
 
 
 def stop_stack(state: StateDir) -> bool:
     """Stop the supervisor with all its parts, then end what else is left. False if nothing ran."""
     ran = is_locked(state.supervisor_lock)
-    if ran:
-        with suppress(StackError):  # it may be just ending
+
+    def ended() -> bool:
+        if not is_locked(state.supervisor_lock):
+            return True
+        # Asked again and again: it may be just starting, and not listen yet, or just ending.
+        with suppress(StackError):
             control.ask(state, "shutdown")
-        wait_until(lambda: not is_locked(state.supervisor_lock), _STOP_SECONDS)
+        return False
+
+    wait_until(ended, _STOP_SECONDS, pause=_POLL_SECONDS)
     left = end_strays(state)
     return ran or left > 0
 
