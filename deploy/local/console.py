@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import textwrap
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -46,7 +45,7 @@ def say(text: str = "") -> None:
 
 def report_failure(error: StackError) -> None:
     """Print what went wrong and the end of the log to read, to standard error."""
-    print(f"\n{textwrap.fill(str(error), width())}", file=sys.stderr)
+    print(f"\n{error}", file=sys.stderr)
     if error.log:
         print(f"Log: {error.log}", file=sys.stderr)
         for line in last_lines(error.log, _SHOWN_LOG_LINES):

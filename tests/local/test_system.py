@@ -57,6 +57,6 @@ def test_a_full_disk_stops_up_before_it_starts(
 ) -> None:
     monkeypatch.setattr(up, "_NEEDED_MEGABYTES", 999_999_999)
     run = up.Up(state, Settings.from_environment({}))
-    with pytest.raises(StackError, match="nearly full: .* Free some space"):
+    with pytest.raises(StackError, match=r"nearly full: .* Free some space"):
         run.run()
     assert not (state.path / "postgres").exists()
