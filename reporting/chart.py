@@ -12,7 +12,7 @@ BANDS = (
     ("High", ("high",), "#c2562b"),
     ("Critical", ("critical",), "#6d1b2b"),
 )
-_WIDTH, _HEIGHT = 680, 190
+_WIDTH, _HEIGHT = 680, 160
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 6, 10, 24
 _INK, _GRID = "#44546a", "#d9e0e8"
 _STEPS = (1, 2, 5)

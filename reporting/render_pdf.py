@@ -4,6 +4,8 @@ WeasyPrint needs the system's pango. Where it is missing, PdfUnavailableError sa
 """
 
 import hashlib
+import logging
+import warnings
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
@@ -18,22 +20,16 @@ from reporting.errors import PdfUnavailableError
 
 # A long table costs seconds and megabytes; the JSON and CSV files hold every row.
 MOST_ROWS = 60
-MOST_LABELS = 4
+MOST_LABELS = 3
 ATTACHMENT = "report.json"
 VARIANT = "pdf/a-3a"
+for _chatty in ("weasyprint.progress", "fontTools"):  # they tell every step of every page
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
 def render_pdf(document: dict[str, Any], json_file: bytes, csv_file: bytes) -> bytes:
     """The document for people. The digests of the other two files are printed in it."""
-    try:
-        # Imported here: it loads pango, and a web server that makes no PDF shall start without.
-        from weasyprint import HTML, Attachment
-        from weasyprint.text.fonts import FontConfiguration
-    except OSError:
-        raise PdfUnavailableError(
-            "the system library pango is missing where the worker runs "
-            "(Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0)."
-        ) from None
+    HTML, Attachment, fonts = _weasyprint()  # noqa: N806 - names of classes
     html = render_to_string("reporting/report.html", _context(document, json_file, csv_file))
     attachment = Attachment(
         string=json_file,
@@ -48,10 +44,32 @@ def render_pdf(document: dict[str, Any], json_file: bytes, csv_file: bytes) -> b
         pdf_variant=VARIANT,
         pdf_identifier=document["report"]["id"].replace("-", "").encode(),
         attachments=[attachment],
-        font_config=FontConfiguration(),
+        font_config=fonts,
     )
     assert isinstance(result, bytes)  # noqa: S101 - it is, where no target is given
     return result
+
+
+def _weasyprint() -> tuple[Any, Any, Any]:
+    """WeasyPrint's classes HTML and Attachment, and the machine's fonts."""
+    with warnings.catch_warnings():
+        # It looks for fonts when it is loaded, and warns; going on ends in a segmentation fault.
+        warnings.filterwarnings("error", ".*Expect ugly output", UserWarning)
+        try:
+            # Loaded here, because a process that makes no PDF shall start without pango.
+            from weasyprint import HTML, Attachment
+            from weasyprint.text.fonts import FontConfiguration
+        except OSError:
+            raise PdfUnavailableError(
+                "the system library pango is missing where the worker runs "
+                "(Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0)."
+            ) from None
+        except UserWarning:
+            raise PdfUnavailableError(
+                "no font is installed where the worker runs "
+                "(Debian: apt-get install fonts-dejavu-core)."
+            ) from None
+    return HTML, Attachment, FontConfiguration()
 
 
 def _fetch_nothing(url: str, *_args: Any, **_kwargs: Any) -> Any:
