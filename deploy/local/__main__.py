@@ -15,12 +15,14 @@ from deploy.local.down import stop_stack
 from deploy.local.errors import StackError
 from deploy.local.parts import servers, service_environment, services
 from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.processes import wait_until
 from deploy.local.server import EmbeddedServer
 from deploy.local.state import REPOSITORY, Settings, StateDir, hold_lock, is_locked, read_json
 from deploy.local.supervisor import Supervisor
 from deploy.local.up import up
 
 _LOCK_SECONDS = 5.0
+_PART_SECONDS = 30.0
 
 
 def _up(arguments: argparse.Namespace) -> None:
@@ -60,8 +62,20 @@ def _status(arguments: argparse.Namespace) -> None:
 
 def _part(arguments: argparse.Namespace) -> None:
     state = StateDir.from_environment(os.environ)
-    answer = control.ask(state, arguments.command, arguments.part)
-    say(f"{arguments.part}: {answer['parts'][0]['status']}")
+    answer = control.ask(state, arguments.command, arguments.part)["parts"][0]
+
+    def settled() -> bool:
+        nonlocal answer
+        parts = control.ask(state, "status")["parts"]
+        answer = next(part for part in parts if part["name"] == arguments.part)
+        return answer["status"] in ("ready", "stopped")
+
+    if not wait_until(settled, _PART_SECONDS):
+        raise StackError(
+            f"{arguments.part} is {answer['status']} after {_PART_SECONDS:.0f} s.",
+            log=state.log(arguments.part),
+        )
+    say(f"{arguments.part}: {answer['status']}")
 
 
 def _logs(arguments: argparse.Namespace) -> None:
