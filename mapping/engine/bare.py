@@ -42,7 +42,7 @@ def is_failure(value: Any) -> bool:
     """Whether an object states an error: `{"error": {...}}`, `{"message": ..., "__type": ...}`."""
     if not isinstance(value, dict):
         return False
-    if value.get("error") or value.get("errors") or "__type" in value or value.get("exception"):
+    if any(value.get(member) for member in ("error", "errors", "Error", "exception", "__type")):
         return True
     return value.get("object") == "error" or ("message" in value and "code" in value)
 

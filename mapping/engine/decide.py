@@ -15,7 +15,6 @@ from mapping.engine.types import (
     Decision,
     Finding,
     HashText,
-    MappingResult,
 )
 from mapping.engine.vocabulary import LabelRule
 
@@ -135,6 +134,3 @@ def controls_of(labels: Iterable[str], controls: Mapping[str, tuple[str, ...]]) 
     if len(found) < 2:
         return found[0] if found else ()
     return tuple(sorted(set().union(*found)))
-
-
-__all__ = ["Answer", "MappingResult", "controls_of", "decide", "error_answer", "keyed_hash"]

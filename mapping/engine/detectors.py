@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapping.engine.documents import fail, list_of, mapping_of, only, text_of
+from mapping.engine.readers import POLARITIES
 from mapping.engine.recipes import DetectorReader
 from mapping.engine.types import SAFE, SEVERITY_RANK, UNKNOWN
 from mapping.engine.vocabulary import LabelRule, Vocabulary
@@ -32,7 +33,7 @@ _RECIPE_KEYS = frozenset(
 _READER_KEYS = frozenset(
     (
         "each", "select", "when", "failed", "label", "keys", "name", "value", "polarity",
-        "threshold", "score", "severity", "split", "extract", "nonempty", "ignore",
+        "threshold", "score", "severity", "split", "extract", "with", "nonempty", "ignore",
     )
 )  # fmt: skip
 _CONDITION_KEYS = frozenset(
@@ -160,8 +161,8 @@ def _check_recipe(recipe: Mapping[str, Any], words: Vocabulary, file: str, field
             fail(file, place, "one source of labels is needed", "Give label, keys or name")
         if "name" in reader and words.find(str(reader["name"])) is None:
             fail(file, f"{place}.name", f"{reader['name']!r} is not under labels", "Add it there")
-        if reader.get("polarity", "finding") not in ("finding", "pass", "valid"):
-            fail(file, f"{place}.polarity", "unknown word", "Use finding, pass or valid")
+        if reader.get("polarity", "finding") not in POLARITIES:
+            fail(file, f"{place}.polarity", "unknown word", f"Use one of {', '.join(POLARITIES)}")
         for key in ("select", "when", "failed"):
             _check_conditions(reader.get(key, []), file, f"{place}.{key}")
 

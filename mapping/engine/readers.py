@@ -12,7 +12,6 @@ from mapping.engine.paths import MISSING, One, compile_many, compile_one
 from mapping.engine.sink import Sink
 from mapping.engine.values import (
     NO_SEVERITY,
-    Condition,
     clamp,
     compile_conditions,
     compile_score,
@@ -28,6 +27,8 @@ Reader: TypeAlias = Callable[[Any, Sink], bool]
 Verdict: TypeAlias = Callable[[Any, float], tuple[bool | None, float | None]]
 FindLabels: TypeAlias = Callable[[Any], list[str] | None]
 
+POLARITIES = ("finding", "pass", "valid", "listed")
+
 _MAX_CODE = 10**9
 _NEGATIVE: tuple[bool, None] = (False, None)
 
@@ -36,8 +37,10 @@ def compile_verdict(polarity: str) -> Verdict:
     """Reads a boolean or a score as a verdict.
 
     Polarity `finding`: true and high are bad. `pass`: true and high are good. `valid`: true is
-    good, but a high score, being a risk, is bad.
+    good, but a high score, being a risk, is bad. `listed`: to be there at all is bad.
     """
+    if polarity == "listed":
+        return lambda value, threshold: (True, None)
     passing = polarity != "finding"
     rewarding = polarity == "pass"
 
@@ -50,6 +53,8 @@ def compile_verdict(polarity: str) -> Verdict:
         if score is None:
             word = flag(value)
             return (None if word is None else word is not passing), None
+        if not -1 <= score <= 1:  # a count, an id, a duration; -1 stands for "not applicable"
+            return None, None
         if rewarding:
             return score < threshold, 1.0 - clamp(score)
         return score >= threshold, clamp(score)
@@ -77,12 +82,14 @@ def _flatten(value: Any, depth: int = 3) -> Iterator[Any]:
 def _compile_labels(spec: Mapping[str, Any]) -> FindLabels:
     """The label texts of a record: [] if it has none to report, None if it is unreadable."""
     get = compile_one(spec["label"])
+    second = compile_one(spec["with"]) if "with" in spec else None
     split = re.compile(spec["split"]) if "split" in spec else None
     extract = re.compile(spec["extract"]) if "extract" in spec else None
+    plain = second is None and split is None and extract is None
 
     def find(record: Any) -> list[str] | None:
         value = get(record)
-        if type(value) is str and split is None and extract is None:
+        if plain and type(value) is str:
             return [value] if value else None
         texts: list[str] = []
         for one in _flatten(value):
@@ -96,6 +103,9 @@ def _compile_labels(spec: Mapping[str, Any]) -> FindLabels:
             texts = [match.group(1) for text in texts for match in extract.finditer(text)]
         if split is not None:
             texts = [part for text in texts for part in split.split(text) if part]
+        if second is not None:
+            kind = second(record)
+            texts = [f"{text}/{kind}" for text in texts if isinstance(kind, str) and kind] or texts
         return texts
 
     return find
@@ -155,35 +165,38 @@ class _RecordReader:
         return self._judge(record, labels, sink)
 
     def _judge(self, record: Any, labels: list[str] | None, sink: Sink) -> bool:
+        value = self._value(record) if self._value is not None else True
+        if value is MISSING:
+            return False
         score = self._score(record) if self._score is not None else None
-        times = 1
-        if self._value is not None:
-            value = self._value(record)
-            if value is MISSING:
-                return False
-            times = 0
-            for one in _flatten(value):
-                positive, own = self._verdict(one, self._threshold)
-                if positive is None:
-                    sink.unreadable += 1
-                elif positive:
-                    times += 1
-                    score = own if score is None or (own is not None and own > score) else score
-        if times:
-            severity = self._severity(record) if self._severity is not None else NO_SEVERITY
-            for _ in range(times):
-                self._report(labels, score, severity, sink)
+        severity = self._severity(record) if self._severity is not None else NO_SEVERITY
+        if labels is None:
+            if self._name is not None:
+                self._report(self._name, value, score, severity, sink)
+            return True
+        for text in labels:
+            self._report(self._find(text) or text, value, score, severity, sink)
         return True
 
     def _report(
-        self, labels: list[str] | None, score: float | None, severity: int, sink: Sink
+        self, key: LabelRule | str, value: Any, score: float | None, severity: int, sink: Sink
     ) -> None:
-        if labels is None:
-            if self._name is not None:
-                sink.add(self._name, score, severity)
+        if self._value is None:
+            sink.add(key, score, severity)
             return
-        for text in labels:
-            sink.add(self._find(text) or text, score, severity)
+        threshold = _threshold_of(key, self._threshold)
+        for one in _flatten(value):
+            positive, own = self._verdict(one, threshold)
+            if positive is None:
+                sink.unreadable += 1
+            elif positive:
+                sink.add(key, own if score is None else score, severity)
+
+
+def _threshold_of(key: LabelRule | str | None, threshold: float) -> float:
+    if isinstance(key, LabelRule) and key.threshold is not None:
+        return key.threshold
+    return threshold
 
 
 class _KeysReader:
@@ -191,7 +204,7 @@ class _KeysReader:
 
     __slots__ = (
         "_each", "_extract", "_find", "_get", "_ignore", "_known", "_nonempty", "_quiet",
-        "_scores", "_select", "_threshold", "_value", "_verdict", "_when",
+        "_scores", "_select", "_severity", "_threshold", "_value", "_verdict", "_when",
     )  # fmt: skip
 
     def __init__(self, spec: Mapping[str, Any], words: Vocabulary, threshold: float) -> None:
@@ -211,7 +224,9 @@ class _KeysReader:
         polarity = spec.get("polarity", "finding")
         self._verdict = compile_verdict(polarity)
         # The value that says "not found" at once.
-        self._quiet = MISSING if self._value is not None else polarity != "finding"
+        quiet = {"finding": False, "pass": True, "valid": True}
+        self._quiet = MISSING if self._value is not None else quiet.get(polarity, MISSING)
+        self._severity = compile_severity(spec["severity"]) if "severity" in spec else None
         self._threshold = float(spec.get("threshold", threshold))
 
     def __call__(self, root: Any, sink: Sink) -> bool:
@@ -221,9 +236,12 @@ class _KeysReader:
                 box = self._get(record)
                 if isinstance(box, dict) and self._applies(box):
                     applied = True
-                    if self._when is None or self._when(record):
+                    met = True if self._when is None else self._when(record)
+                    if met:
                         scores = self._scores(record) if self._scores is not None else None
                         self._read(box, scores if isinstance(scores, dict) else None, sink)
+                    else:
+                        sink.unreadable += met is None
         return applied
 
     def _applies(self, box: dict[Any, Any]) -> bool:
@@ -248,25 +266,23 @@ class _KeysReader:
             if value is self._quiet:  # most keys of most outputs: no finding, nothing to note
                 continue
             if isinstance(key, str) and key not in self._ignore:
-                if self._value is not None:
-                    value = self._value(value)
                 score = number(scores.get(key)) if scores is not None else None
                 self._read_key(key, value, score, sink)
 
     def _read_key(self, key: str, value: Any, score: float | None, sink: Sink) -> None:
         rule = self._rule(key)
-        threshold = self._threshold
-        if rule is not None and rule.threshold is not None:
-            threshold = rule.threshold
-        for one in _flatten(value) if isinstance(value, list | tuple) else (value,):
+        verdicts = value if self._value is None else self._value(value)
+        threshold = _threshold_of(rule, self._threshold)
+        for one in _flatten(verdicts) if isinstance(verdicts, list | tuple) else (verdicts,):
             positive, own = self._verdict(one, threshold)
-            if positive is None or (own is not None and not is_verdict(one)):
+            if positive is None:
                 # A member that is no label, or a label whose verdict cannot be read.
                 sink.unreadable += rule is not None and not (self._known and isinstance(one, str))
             elif positive:
                 if own is None and score is not None:
                     own = clamp(score)
-                sink.add(rule or key, own)
+                severity = NO_SEVERITY if self._severity is None else self._severity(value)
+                sink.add(rule or key, own, severity)
 
 
 def compile_reader(spec: Mapping[str, Any], words: Vocabulary, threshold: float) -> Reader:
@@ -274,6 +290,3 @@ def compile_reader(spec: Mapping[str, Any], words: Vocabulary, threshold: float)
     if "keys" in spec:
         return _KeysReader(spec, words, threshold)
     return _RecordReader(spec, words, threshold)
-
-
-__all__ = ["Condition", "Reader", "compile_reader", "compile_verdict"]

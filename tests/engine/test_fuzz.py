@@ -39,19 +39,19 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(detectors, anything)
 def test_any_structure(detector: str, output: Any) -> None:
     run(detector, output)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(detectors, st.text(max_size=200))
 def test_any_text(detector: str, output: str) -> None:
     run(detector, output)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(detectors, anything)
 def test_any_structure_as_python_or_json_text(detector: str, output: Any) -> None:
     run(detector, repr(output))
@@ -74,13 +74,13 @@ def _replaced(value: Any, junk: Any, random: Any) -> Any:
     return junk
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(st.sampled_from(OUTPUTS), anything, st.randoms())
 def test_real_outputs_with_junk_at_one_place(case: tuple[str, Any], junk: Any, random: Any) -> None:
     run(case[0], _replaced(case[1], junk, random))
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.sampled_from(OUTPUTS), st.integers(0, 400), st.text(max_size=5))
 def test_real_outputs_cut_off(case: tuple[str, Any], length: int, tail: str) -> None:
     text = case[1] if isinstance(case[1], str) else json.dumps(case[1])

@@ -181,7 +181,7 @@ DETECTOR_FAULTS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     (
         "polarity",
         lambda d: d["recipes"][0]["read"][0].update(polarity="good"),
-        r"polarity.*finding, pass or valid",
+        r"polarity.*finding, pass, valid, listed",
     ),
     ("condition", lambda d: d["recipes"][0].update(when=[{"path": "a"}]), r"when.*one test"),
     (
