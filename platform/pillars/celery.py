@@ -38,4 +38,5 @@ app.conf.beat_schedule = {
     "flush-key-use": {"task": "keys.flush_use", "schedule": 60.0, "options": {"expires": 60}},
     "partitions": {"task": "mapping.maintain", "schedule": crontab(minute="7", hour="*/6")},
     "idempotency": {"task": "idempotency.expire", "schedule": crontab(minute="23")},
+    "reports": {"task": "reporting.expire", "schedule": crontab(minute="37", hour="3")},
 }
