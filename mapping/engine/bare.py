@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from mapping.engine.formats import UNPARSED
 from mapping.engine.labels import MAX_LABEL_CHARS, recordable_label
-from mapping.engine.readers import compile_verdict, is_verdict
+from mapping.engine.readers import compile_verdict, is_verdict, threshold_of
 from mapping.engine.sink import Sink
 from mapping.engine.values import number
 from mapping.engine.vocabulary import LabelRule, Vocabulary
 
 _JOINED: Final = re.compile(r"\s*[|,;\n]\s*")
+_SCORED: Final = re.compile(r"(\S.{0,99}?)\s?[:=]\s?(\d\.\d{1,20}|[01])")
 _MAX_BARE_CHARS: Final = 10_000
 # A whole text that says that nothing was found. Never looked for inside a longer text.
 _NOTHING_FOUND: Final = frozenset(
@@ -59,7 +60,7 @@ def _looks_like_label(text: str) -> bool:
     )
 
 
-def _read_text(text: str, find: FindRule, sink: Sink) -> bool:
+def _read_text(text: str, find: FindRule, threshold: float, sink: Sink) -> bool:
     if len(text) > _MAX_BARE_CHARS:
         return False
     whole = text.strip().strip("\"'")
@@ -72,12 +73,27 @@ def _read_text(text: str, find: FindRule, sink: Sink) -> bool:
     if whole.casefold().rstrip(".") in _NOTHING_FOUND:
         return True
     pieces = _pieces(whole)
+    scored = [_scored_label(piece, find) for piece in pieces]
+    if pieces and all(scored):
+        for one in scored:
+            if one is not None and one[1] >= threshold_of(one[0], threshold):
+                sink.add(one[0], one[1])
+        return True
     found = [find(piece) or piece for piece in pieces]
     if any(isinstance(one, str) and not _looks_like_label(one) for one in found):
         return False
-    for one in found:
-        sink.add(one)
+    for key in found:
+        sink.add(key)
     return bool(found)
+
+
+def _scored_label(piece: str, find: FindRule) -> tuple[LabelRule, float] | None:
+    """A known label and its score, written `label: 0.9` or `label=0.9`."""
+    match = _SCORED.fullmatch(piece)
+    rule = find(match[1]) if match is not None else None
+    if match is None or rule is None or not is_verdict(match[2]):
+        return None
+    return rule, float(match[2])
 
 
 def _read_strings(items: list[Any], find: FindRule, sink: Sink) -> bool:
@@ -103,8 +119,7 @@ def _read_object(box: dict[Any, Any], find: FindRule, threshold: float, sink: Si
         if not is_verdict(value):
             sink.unreadable += rule is not None and value is not None
             continue
-        limit = threshold if rule is None or rule.threshold is None else rule.threshold
-        positive, score = _verdict(value, limit)
+        positive, score = _verdict(value, threshold_of(rule, threshold))
         if positive:
             sink.add(rule or key, score)
     return True
@@ -133,7 +148,7 @@ def read_bare(
 ) -> bool:
     """Reads a bare shape of a known detector; False if the output has none of them."""
     if value is UNPARSED:
-        read = text is not None and _read_text(text, words.find, sink)
+        read = text is not None and _read_text(text, words.find, threshold, sink)
     elif isinstance(value, list | tuple):
         items = list(value)
         read = _read_strings(items, words.find, sink) or _read_records(

@@ -184,7 +184,7 @@ class _RecordReader:
         if self._value is None:
             sink.add(key, score, severity)
             return
-        threshold = _threshold_of(key, self._threshold)
+        threshold = threshold_of(key, self._threshold)
         for one in _flatten(value):
             positive, own = self._verdict(one, threshold)
             if positive is None:
@@ -193,7 +193,8 @@ class _RecordReader:
                 sink.add(key, own if score is None else score, severity)
 
 
-def _threshold_of(key: LabelRule | str | None, threshold: float) -> float:
+def threshold_of(key: LabelRule | str | None, threshold: float) -> float:
+    """The label's own threshold, or the given one."""
     if isinstance(key, LabelRule) and key.threshold is not None:
         return key.threshold
     return threshold
@@ -272,7 +273,7 @@ class _KeysReader:
     def _read_key(self, key: str, value: Any, score: float | None, sink: Sink) -> None:
         rule = self._rule(key)
         verdicts = value if self._value is None else self._value(value)
-        threshold = _threshold_of(rule, self._threshold)
+        threshold = threshold_of(rule, self._threshold)
         for one in _flatten(verdicts) if isinstance(verdicts, list | tuple) else (verdicts,):
             positive, own = self._verdict(one, threshold)
             if positive is None:

@@ -104,6 +104,21 @@ def test_other_shapes_of_an_unknown_detector_leave_their_shape(output: Any) -> N
     assert result.taxonomy == ("OTHER.Unknown",)
 
 
+@pytest.mark.parametrize(
+    ("output", "taxonomy"),
+    [
+        ("toxicity: 0.93", ("HARM.SPEECH.Toxicity",)),
+        ("toxicity=0.93, insult=0.2\nthreat = 0.7", ("HARM.SPEECH.Toxicity", "HARM.SPEECH.Threat")),
+        ("toxicity: 0.1 | insult: 0", ("OTHER.Safe",)),
+        ("toxicity: 7", ("OTHER.Unknown",)),
+        ("toxicity: high", ("OTHER.Unknown",)),
+        ("mood: 0.9", ("OTHER.Unknown",)),
+    ],
+)
+def test_labels_with_scores_in_a_text(output: str, taxonomy: tuple[str, ...]) -> None:
+    assert run("detoxify", output).taxonomy == taxonomy
+
+
 def test_descriptions_that_name_a_canonical_label_are_used() -> None:
     spans = [
         {"entity_type": name, "start": 0, "end": 3, "score": 0.7} for name in ("A1", "A2", "A3")

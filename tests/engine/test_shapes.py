@@ -92,6 +92,16 @@ def test_llama_guard_codes_in_any_spelling(text: str) -> None:
     ]
 
 
+def test_llama_guard_verdicts_that_glue_code_has_parsed() -> None:
+    for output in (
+        {"verdict": "unsafe", "categories": ["S1"]},
+        {"safety": "unsafe", "categories": "S1"},
+        "unsafe\n['S1']",
+    ):
+        assert labels(run("llama-guard-3", output)) == [("S1", "HARM.CRIME.Violent")]
+    assert run("llama-guard-3", {"verdict": "safe", "categories": []}).decision == "safe"
+
+
 def test_llm_guard_true_means_passed() -> None:
     valid = {"PromptInjection": True, "Toxicity": True}
     risks = {"PromptInjection": 0.0, "Toxicity": -1.0}
