@@ -1,13 +1,13 @@
 """Command line of the local stack: `python -m deploy.local COMMAND`."""
 
 import argparse
+import errno
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from deploy.local import control, system
 from deploy.local.console import last_lines, report_failure, say, table, width
@@ -199,17 +199,12 @@ def main() -> int:
     except StackError as error:
         report_failure(error)
         return 1
-    except PermissionError as error:
-        owner = Path(str(error.filename))
-        report_failure(
-            StackError(f"{owner} belongs to another user. Run this as the user who ran `make up`.")
-        )
-        return 1
     except OSError as error:
-        report_failure(StackError(f"{error.filename or 'The system'}: {error.strerror}."))
+        hint = " Run this as the user who ran `make up`." if error.errno == errno.EACCES else ""
+        report_failure(StackError(f"{error.filename or 'The system'}: {error.strerror}.{hint}"))
         return 1
     except KeyboardInterrupt:
-        report_failure(StackError("Interrupted. What was started has been stopped."))
+        report_failure(StackError("Interrupted. Whatever this command started has been stopped."))
         return 130
     return 0
 

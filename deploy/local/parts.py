@@ -56,10 +56,10 @@ class Service:
 
 def services(state: StateDir, settings: Settings) -> tuple[Service, ...]:
     """Web server, worker and beat, in the order in which they start."""
-    scripts = Path(sys.executable).parent
-    celery = (str(scripts / "celery"), "--quiet", "--app", "pillars")
+    # Not by their scripts: those hold a path that breaks when the environment is moved.
+    celery = (sys.executable, "-m", "celery", "--quiet", "--app", "pillars")
     web = (
-        *(str(scripts / "granian"), "--interface", "wsgi", "--host", "127.0.0.1"),
+        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
         *("--port", str(settings.port), "--workers", "1", "--blocking-threads", "8"),
         *("--no-ws", "--backlog", "1024", "--workers-kill-timeout", "10"),
         *("--respawn-failed-workers", "--respawn-interval", "0.5", "pillars.wsgi:application"),

@@ -1,7 +1,6 @@
 """What has changed since last time: hashes that let `up` skip what is done."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,10 +24,9 @@ def tree_stamp(paths: Iterable[Path]) -> str:
 
 
 def installation_stamp() -> str:
-    """Hash that changes whenever something is installed into this environment."""
-    record = Path(sys.prefix) / "pillars-installed.json"
-    facts = record.stat() if record.exists() else os.stat(sys.prefix)
-    return hashlib.sha256(f"{sys.prefix}\0{facts.st_mtime_ns}".encode()).hexdigest()
+    """Changes with what decides the installed versions (bootstrap.py keeps that hash)."""
+    record = read_json(Path(sys.prefix) / "pillars-installed.json")
+    return hashlib.sha256(f"{sys.prefix}\0{record.get('hash')}".encode()).hexdigest()
 
 
 def source_stamp() -> str:

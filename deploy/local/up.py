@@ -34,6 +34,7 @@ from deploy.local.state import (
 
 EXAMPLES = REPOSITORY / "pillars-detectors" / "examples" / "raw-outputs.jsonl"
 _NEEDED_MEGABYTES = 300
+_ANSWER_SECONDS = 5.0
 _SERVER_SECONDS = 60.0
 _READY_SECONDS = 60.0
 _HEARTBEAT_SECONDS = 45.0
@@ -66,6 +67,7 @@ class Up:
         self._done = Done(state)
         self._source = source_stamp()
         self._details: dict[str, Any] = {}
+        self._started = False
 
     def run(self) -> None:
         """All steps, in order."""
@@ -87,12 +89,11 @@ class Up:
 
     @contextmanager
     def _nothing_half_started(self) -> Iterator[None]:
-        """If the stack was not running and does not come up, stop what was started."""
-        was_running = is_locked(self._state.supervisor_lock)
+        """If the stack does not come up, stop what this run has started."""
         try:
             yield
         except BaseException:
-            if not was_running:
+            if self._started:
                 stop_stack(self._state)
             raise
 
@@ -111,9 +112,11 @@ class Up:
     def _supervise(self) -> None:
         """Have a supervisor that runs just this code with just these settings."""
         if is_locked(self._state.supervisor_lock):
-            if control.ask(self._state, "status").get("fingerprint") == self._fingerprint:
+            answers = wait_until(self._answers, _ANSWER_SECONDS)
+            if answers and self._details.get("fingerprint") == self._fingerprint:
                 return
-            with step("Code or settings changed: stopping"):
+            reason = "Code or settings changed" if answers else "It does not answer"
+            with step(f"{reason}: stopping"):
                 stop_stack(self._state)
         end_strays(self._state)
         self._check_port()
@@ -124,6 +127,7 @@ class Up:
                     server.prepare()
         log = self._state.log("supervisor")
         identity = str(read_json(self._state.setup_file)["stack"])
+        self._started = True
         with log.open("ab") as output:
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local", "supervise", self._fingerprint],
@@ -142,7 +146,7 @@ class Up:
 
     def _answers(self) -> bool:
         try:
-            self._details = control.ask(self._state, "status")
+            self._details = control.ask(self._state, "status", seconds=_ANSWER_SECONDS)
         except StackError:
             return False
         return True
