@@ -1,5 +1,6 @@
 """Reports in a tenant's admin: ask for one, see how it stands, download it."""
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from pillars.admin import PillarsAdmin, actor
@@ -24,7 +26,7 @@ from pillars.badges import state_badge
 from reporting import services
 from reporting.downloads import file_response
 from reporting.errors import NoSuchFileError, NotReadyError, ReportRequestError
-from reporting.knowledge import framework_choices
+from reporting.knowledge import framework_choices, short_name
 from reporting.models import FileFormat, Report, ReportState
 from reporting.selectors import reports
 from taxonomy.errors import NoReleaseError
@@ -87,7 +89,7 @@ class ReportAdmin(PillarsAdmin):
     """Coverage reports of this tenant. They are asked for, never edited."""
 
     list_display = (
-        "framework_shown", "period_shown", "state_shown", "downloads", "requested_by",
+        "framework_shown", "period_shown", "state_shown", "downloads", "requested_by_shown",
         "requested_shown",
     )  # fmt: skip
     list_filter = (("state", ChoicesDropdownFilter),)
@@ -101,7 +103,7 @@ class ReportAdmin(PillarsAdmin):
             {
                 "fields": (
                     "framework_shown", "period_shown", "state_shown", "explanation",
-                    "requested_by", "requested_shown", "finished_shown",
+                    "requested_by_shown", "requested_shown", "finished_shown",
                 )
             },
         ),
@@ -110,9 +112,12 @@ class ReportAdmin(PillarsAdmin):
         ("Versions", {"fields": ("versions_shown", "report_id")}),
     )  # fmt: skip
     readonly_fields = (
-        "framework_shown", "period_shown", "state_shown", "explanation", "requested_shown",
-        "finished_shown", "numbers", "files_shown", "versions_shown", "report_id",
+        "framework_shown", "period_shown", "state_shown", "explanation", "requested_by_shown",
+        "requested_shown", "finished_shown", "numbers", "files_shown", "versions_shown",
+        "report_id",
     )  # fmt: skip
+    show_add_link = False  # a button with words says it better
+    actions_list = ("ask",)
     actions_detail = ("pdf", "csv", "json")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -124,8 +129,8 @@ class ReportAdmin(PillarsAdmin):
 
     @display(description="Framework")
     def framework_shown(self, report: Report) -> str:
-        """soc2 2017 becomes SOC2 2017: enough to tell reports apart without the knowledge."""
-        return f"{report.framework.upper()} {report.edition}"
+        """Its name and edition."""
+        return f"{short_name(report.framework, report.edition)} {report.edition}"
 
     @display(description="Period (UTC)")
     def period_shown(self, report: Report) -> str:
@@ -148,6 +153,11 @@ class ReportAdmin(PillarsAdmin):
             case ReportState.FAILED:
                 return report.state_detail
         return report.state_detail or "All files are ready. The report does not change any more."
+
+    @display(description="Requested by")
+    def requested_by_shown(self, report: Report) -> str:
+        """A person, or an API key."""
+        return report.requested_by.removeprefix("user:")
 
     @display(description="Requested (UTC)")
     def requested_shown(self, report: Report) -> str:
@@ -189,7 +199,7 @@ class ReportAdmin(PillarsAdmin):
         files = [
             (
                 format_html(
-                    '<a href="{}">{}</a>',
+                    '<a class="underline" href="{}">{}</a>',
                     self._file_address(report, file.format),
                     file.get_format_display(),
                 ),
@@ -271,6 +281,14 @@ class ReportAdmin(PillarsAdmin):
         found = super().get_actions_detail(request, object_id)
         return [item for item in found if there and item.action_name.endswith(there)]
 
+    @action(
+        description="Request report", permissions=["add"], url_path="request", icon="add",
+        variant=ActionVariant.PRIMARY,
+    )  # fmt: skip
+    def ask(self, request: HttpRequest) -> HttpResponse:
+        """Go to the form."""
+        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:reporting_report_add"))
+
     @action(description="PDF", permissions=["view"], url_path="pdf", icon="picture_as_pdf")
     def pdf(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Download the PDF file."""
@@ -322,21 +340,21 @@ def _day(day: date) -> str:
     return date_format(day, "j M Y")
 
 
-def _table(rows: Any) -> SafeString:
+def _table(rows: Iterable[Sequence[Any]]) -> SafeString:
     """Rows of cells; the first cell of a row names it."""
-    body = format_html_join(
-        "",
-        "<tr>{}</tr>",
-        (
-            (
-                format_html_join(
-                    "", '<td class="pr-6 py-1 align-top">{}</td>', ((cell,) for cell in row)
-                ),
-            )
-            for row in rows
-        ),
-    )
-    return format_html('<table class="break-all">{}</table>', body)
+
+    def cells(row: Sequence[Any]) -> SafeString:
+        *named, last = row
+        return format_html(
+            '{}<td class="py-1 align-top break-all">{}</td>',
+            format_html_join(
+                "", '<td class="pr-6 py-1 align-top whitespace-nowrap">{}</td>', zip(named)
+            ),
+            last,
+        )
+
+    body = format_html_join("", "<tr>{}</tr>", ((cells(row),) for row in rows))
+    return format_html("<table>{}</table>", body)
 
 
 def register(site: AdminSite) -> None:

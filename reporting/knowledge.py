@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from reporting.errors import UnknownFrameworkError
+from taxonomy.models import FrameworkEdition
 from taxonomy.selectors import KnowledgeDocuments, current_documents
 from tenants.context import public_context
 
@@ -75,6 +77,14 @@ def framework_choices() -> list[FrameworkChoice]:
         if _key(doc) in crossed
     ]
     return sorted(choices, key=lambda choice: (choice.short_name, choice.edition))
+
+
+@lru_cache(maxsize=256)
+def short_name(framework: str, edition: str) -> str:
+    """What people call a framework: ISO 27001. Editions do not change, so it is looked up once."""
+    with public_context():
+        found = FrameworkEdition.objects.filter(framework=framework, edition=edition).first()
+    return found.short_name if found is not None else framework
 
 
 def framework_knowledge(framework: str, edition: str) -> FrameworkKnowledge:

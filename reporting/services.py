@@ -213,12 +213,13 @@ def _finish(report: Report, made: _Made) -> Report | None:
         ReportFile(
             report=mine,
             format=name,
-            content=content,
-            sha256=hashlib.sha256(content).hexdigest(),
-            size=len(content),
+            content=made.files[name],
+            sha256=hashlib.sha256(made.files[name]).hexdigest(),
+            size=len(made.files[name]),
             created_at=now,
         )
-        for name, content in made.files.items()
+        for name in FileFormat.values
+        if name in made.files
     )
     mine.state = ReportState.DONE
     mine.state_detail = made.missing[:500]

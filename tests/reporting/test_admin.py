@@ -60,6 +60,10 @@ class TestRequest:
             assert (report.state, report.requested_by) == ("queued", "user:officer")
             assert report.period_start == TODAY - timedelta(days=6)
 
+    def test_the_button_of_the_list_leads_to_the_form(self, officer: Any) -> None:
+        assert f"{LIST}request/" in officer.get(LIST).content.decode()
+        assert officer.get(f"{LIST}request/")["Location"] == ADD
+
     def test_errors_are_at_their_field(self, officer: Any, acme: Any) -> None:
         response = officer.post(ADD, {**FORM, "period_end": TODAY + timedelta(days=3)})
         assert response.context["form"].errors == {
@@ -90,7 +94,7 @@ class TestPages:
         done, waiting = report_of(acme), report_of(acme, built=False)
         page = officer.get(LIST).content.decode()
         for part in (
-            "SOC2 2017", "Done", "Waiting", "user:officer",
+            "SOC 2 2017", "Done", "Waiting", "officer", "Request report",
             f"{LIST}{done.pk}/pdf/", f"{LIST}{done.pk}/csv/", f"{LIST}{done.pk}/json/",
         ):  # fmt: skip
             assert part in page, part
