@@ -8,3 +8,9 @@ class TenantsConfig(AppConfig):
 
     name = "tenants"
     verbose_name = "Tenants"
+
+    def ready(self) -> None:
+        """Keep what Django caches for the whole process apart by tenant."""
+        from tenants.contenttypes import keep_content_types_apart
+
+        keep_content_types_apart()
