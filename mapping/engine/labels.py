@@ -29,11 +29,11 @@ _SENTENCE_WORDS = frozenset(
 # Personal data and secrets that are recognised wherever they stand, in labels and references.
 _SENSITIVE = re.compile(
     r"""
-      [^\s@]@[^\s@]                                             # e-mail address
+      [^\s@/:]@[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}                    # e-mail address
     | (?<!\d)\d{3}[-. ]\d{2}[-. ]\d{4}(?!\d)                    # SSN
     | (?<!\d)\+?(?:\d{1,3}[-. ])?\(?\d{3}\)?[-. ]?\d{3}[-. ]\d{4}(?!\d)  # telephone
     | \+\d[\d .()-]{7,}\d                                       # telephone, international
-    | (?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])                # IPv4
+    | (?<![\w.])[1-9]\d{1,2}(?:\.\d{1,3}){3}(?![\w.])           # IPv4; 1.2.3.4 is a version
     | (?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}              # IPv6
     | (?<![\w:])(?:[0-9a-f]{1,4}:){1,6}:[0-9a-f]{0,4}           # IPv6, shortened
     | (?<![0-9a-f])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![0-9a-f])  # MAC
@@ -42,11 +42,12 @@ _SENSITIVE = re.compile(
     | (?<![a-z0-9])(?:akia|asia|aroa|aida)[a-z0-9]{12,}         # AWS
     | (?<![a-z0-9])(?:gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-)[\w-]{8,}  # GitHub, Slack
     | (?<![a-z0-9])(?:sk|pk|rk)[-_](?:live|test|proj|ant|or)?[-_]?[\w-]{16,}   # OpenAI, Stripe, ...
-    | (?<![a-z0-9])(?:aiza|ya29\.|sg\.|npm_|pypi-|hf_|dop_v1_|shp[a-z]{2}_|sq0[a-z]{3}-|key-)
-      [\w-]{16,}                                                # Google, SendGrid, npm, PyPI, ...
+    | (?<![a-z0-9])(?:ya29\.|sg\.|sq0[a-z]{3}-)[\w-]{16,}       # Google, SendGrid, Square
+    | (?<![a-z0-9])(?:aiza|pypi-)[\w-]{30,}                     # Google, PyPI
+    | (?<![a-z0-9])(?:npm_|hf_|dop_v1_|shp[a-z]{2}_|key-)[a-z0-9]{20,}  # npm, Hugging Face, ...
     | -----begin
     | ://[^/\s:@]*:[^/\s@]+@                                    # credentials in an address
-    | (?:password|passwd|pwd|secret|token|api_?key)\s*=\s*\S    # an assignment
+    | (?:password|passwd|pwd|secret|token|api_?key|sig(?:nature)?)\s*=\s*\S    # an assignment
     | bearer\s+[\w.-]{8,}
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -14,7 +14,8 @@ LABELS = [
     "unsafe_content.SurgeProfanitySexualOrientationGender", "B303", "CWE-328", "W007", "42",
     "word salad", "Beleidigung", "仇恨", "O14: Illegal Activities", "LOCATION-OTHER",
     "UK_UNIQUE_TAXPAYER_REFERENCE_NUMBER", "insecure-hash-function-usage", "AWSSessionKey",
-    "Controlled/Regulated Substances", "FI_PERSONAL_IDENTITY_CODE", "EMAIL|PHONE",
+    "Controlled/Regulated Substances", "hf_toxicity_classifier", "npm_package_hallucination",
+    "key-management-failure", "FI_PERSONAL_IDENTITY_CODE", "EMAIL|PHONE",
 ]  # fmt: skip
 PERSONAL = [
     "jane.roe@example.org", "Jane <jane@example.org>", "078-05-1120", "078 05 1120", "078051120",
@@ -29,6 +30,7 @@ SECRETS = [
     "glpat-abcdefghij0123456789", "xoxb-123456789012-abcdefghij",
     "sk-proj-abcdefghijklmnop0123", "sk_live_abcdefghijklmnop0123",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "AIzaSyA-0123456789abcdefghijklmnopqrst",
+    "hf_abcdefghijABCDEFGHIJabcdefghijABCD", "npm_abcdefghij0123456789ABCDEFGHIJ012345",
     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "0123456789abcdef0123456789abcdef",
     "d41d8cd98f00b204e9800998ecf8427e", "postgres://app:hunter2@db/app", "password=hunter2",
     "api_key = abc", "Bearer abcdef0123456789", "-----BEGIN RSA PRIVATE KEY-----",
@@ -62,7 +64,8 @@ def test_the_check_knows_labels_when_it_sees_them(name: str) -> None:
 
 REFS = [
     "s3://bucket/2026/11/20/event.json", "splunk:index=main,id=9837465", "chat/support",
-    "550e8400-e29b-41d4-a716-446655440000", "2.2.366", "v1alpha1", "omni-moderation-2024-09-26",
+    "550e8400-e29b-41d4-a716-446655440000", "2.2.366", "v1alpha1", "0.9.0.13",
+    "pkg@1.2.3", "image@sha256:0123456789abcdef", "omni-moderation-2024-09-26",
     "arn:aws:s3:::bucket/key", "https://logs.example.org/event?id=123456789012", "2024-09-01",
     "0123456789abcdef0123456789abcdef01234567", "trace-00-4bf92f3577b34da6a3ce929d0e0e4736",
 ]  # fmt: skip
@@ -80,6 +83,7 @@ def test_references_are_recorded(text: str) -> None:
         "user/078-05-1120", "078051120", "4111-1111-1111-1111", "card/4111111111111111",
         "tel:+14155550132", "415-555-0132", "https://app:hunter2@example.org/",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "AKIAIOSFODNN7EXAMPLE", "id?token=abcdef",
+        "s3/x?sig=abcdef",
         "ghp_0123456789abcdefghijABCDEFGHIJ012345", "ip/192.168.17.4",
     ],
 )  # fmt: skip
