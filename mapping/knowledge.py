@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.conf import settings
+
 from mapping.engine import Knowledge, KnowledgeError
 from taxonomy.selectors import KnowledgeDocuments
 
@@ -9,7 +11,11 @@ from taxonomy.selectors import KnowledgeDocuments
 def compile_documents(documents: KnowledgeDocuments) -> Knowledge:
     """Compile a release for the engine. Raises KnowledgeError."""
     return Knowledge.from_documents(
-        documents.taxonomy, documents.detectors, documents.frameworks, documents.crosswalks
+        documents.taxonomy,
+        documents.detectors,
+        documents.frameworks,
+        documents.crosswalks,
+        min_strength=settings.CONFIG.mapping.controls_min_strength,
     )
 
 

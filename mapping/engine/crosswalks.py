@@ -23,9 +23,15 @@ class Controls(NamedTuple):
 
 
 def build_controls(
-    frameworks: Iterable[Any], crosswalks: Iterable[Any], labels: Iterable[str]
+    frameworks: Iterable[Any],
+    crosswalks: Iterable[Any],
+    labels: Iterable[str],
+    min_strength: int = 0,
 ) -> Controls:
-    """Checks frameworks and crosswalks and lays out label -> controls. KnowledgeError if bad."""
+    """Checks frameworks and crosswalks and lays out label -> controls. KnowledgeError if bad.
+
+    Rows weaker than `min_strength` (0..10) are checked and left out.
+    """
     codes: dict[str, frozenset[str]] = {}
     for document in frameworks:
         key, found = _framework(document)
@@ -36,7 +42,7 @@ def build_controls(
     collected: dict[str, set[str]] = {}
     versions: dict[str, str] = {}
     for document in crosswalks:
-        framework, version = _crosswalk(document, codes, names, collected)
+        framework, version = _crosswalk(document, codes, names, collected, min_strength)
         if framework in versions:
             fail(f"crosswalks/{framework}.yaml", "framework", "given twice", "Keep one file")
         versions[framework] = version
@@ -62,6 +68,7 @@ def _crosswalk(
     codes: Mapping[str, frozenset[str]],
     labels: tuple[str, ...],
     collected: dict[str, set[str]],
+    min_strength: int,
 ) -> tuple[str, str]:
     body = mapping_of(document, "crosswalks/?", "the file")
     name = text_of(body, "framework", "crosswalks/?")
@@ -70,21 +77,21 @@ def _crosswalk(
     if key not in codes:
         fail(file, "edition", f"there is no framework {key}",
              f"Known ones: {', '.join(sorted(codes)) or 'none'}")  # fmt: skip
-    rows: dict[tuple[str, str], str] = {}
+    rows: dict[tuple[str, str], Mapping[str, Any]] = {}
     for number, entry in enumerate(list_of(body.get("rows"), file, "rows")):
         field = f"rows[{number}]"
         row = mapping_of(entry, file, field)
         label, code = _row(row, codes[key], labels, file, field)
         if (label, code) in rows:
             fail(file, field, f"{label} and {code} stand there twice", "Remove one of the rows")
-        rows[label, code] = row["relationship"]
-    nearest: dict[tuple[str, str], str] = {}
-    for (label, code), relationship in sorted(rows.items(), key=lambda row: len(row[0][0])):
+        rows[label, code] = row
+    nearest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for (label, code), row in sorted(rows.items(), key=lambda item: len(item[0][0])):
         for leaf in labels:
             if _covers(label, leaf):
-                nearest[leaf, code] = relationship
-    for (leaf, code), relationship in nearest.items():
-        if relationship != NOT_RELATED:
+                nearest[leaf, code] = row
+    for (leaf, code), row in nearest.items():
+        if row["relationship"] != NOT_RELATED and row["strength"] >= min_strength:
             collected.setdefault(leaf, set()).add(f"{key}:{code}")
     return name, text_of(body, "version", file)
 

@@ -35,9 +35,11 @@ class Knowledge:
         detectors: Iterable[Mapping[str, Any]],
         frameworks: Iterable[Mapping[str, Any]],
         crosswalks: Iterable[Mapping[str, Any]],
+        min_strength: int = 0,
     ) -> Self:
         """Checks and compiles the parsed YAML files.
 
+        Answers name the controls of crosswalk rows with at least `min_strength` (0..10).
         Raises KnowledgeError, which names the file, the field and the remedy.
         """
         edition, severities, aliases = _taxonomy(taxonomy)
@@ -47,7 +49,7 @@ class Knowledge:
             if detector.name in maps:
                 fail(f"detectors/{detector.name}.yaml", "detector", "given twice", "Keep one file")
             maps[detector.name] = detector
-        controls = build_controls(frameworks, crosswalks, severities)
+        controls = build_controls(frameworks, crosswalks, severities, min_strength)
         versions = VersionInfo(
             taxonomy=edition,
             detector_maps={name: maps[name].version for name in sorted(maps)},

@@ -287,3 +287,14 @@ def test_documents_are_not_changed() -> None:
     before = copy.deepcopy(files)
     Knowledge.from_documents(*files)
     assert files == before
+
+
+def test_weak_rows_are_left_out_of_answers_but_still_hide_a_branch() -> None:
+    strong = {**row("PII", "CC7.2"), "strength": 8}
+    weak = {**row("PII.Contact", "CC7.2"), "strength": 2}
+    documents_given: list[Any] = [TAXONOMY, [DETECTOR], [FRAMEWORK], [crosswalk(strong, weak)]]
+    every = Knowledge.from_documents(*documents_given)
+    assert every.controls["PII.Contact.Email"] == ("soc2@2017:CC7.2",)
+    found = Knowledge.from_documents(*documents_given, min_strength=5)
+    assert found.controls["PII.Health.Other"] == ("soc2@2017:CC7.2",)
+    assert "PII.Contact.Email" not in found.controls  # its own, nearer row is the weak one

@@ -49,6 +49,12 @@ class Mapping(Section):
     confidence_threshold: Probability = Field(
         default=0.6, description="Mappings under this probability are not taken without review"
     )
+    controls_min_strength: int = Field(
+        default=5,
+        ge=0,
+        le=10,
+        description="An answer names the controls of crosswalk rows this strong; reports name all",
+    )
     knowledge_refresh_seconds: float = Field(
         default=5.0,
         gt=0,
