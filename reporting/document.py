@@ -233,6 +233,19 @@ def _notes(
             f"{_listed(coverage.expected_not_seen)}."
         )
     yield from _version_notes(knowledge, coverage)
+    yield from _period_notes(heading)
+    if not knowledge.complete:
+        yield "framework_in_part", (
+            "Pillars lists selected provisions of this framework, not all of it."
+        )
+    if counts.detector_names > MOST_ROWS:
+        yield "detectors_not_listed", (
+            f"Callers used {counts.detector_names} detector names; the {MOST_ROWS} with the most "
+            "events are listed, the others are in the totals alone."
+        )
+
+
+def _period_notes(heading: Heading) -> Iterator[tuple[str, str]]:
     if heading.last >= heading.generated_at.astimezone(UTC).date():
         yield "last_day_not_over", (
             "The last day of the period was not over when the report was made: events received "
@@ -245,15 +258,6 @@ def _notes(
         yield "events_no_longer_kept", (
             f"Events are kept for {heading.events_kept_days} days: those received before "
             f"{kept_since.isoformat()} may have been deleted."
-        )
-    if not knowledge.complete:
-        yield "framework_in_part", (
-            "Pillars lists selected provisions of this framework, not all of it."
-        )
-    if counts.detector_names > MOST_ROWS:
-        yield "detectors_not_listed", (
-            f"Callers used {counts.detector_names} detector names; the {MOST_ROWS} with the most "
-            "events are listed, the others are in the totals alone."
         )
 
 
