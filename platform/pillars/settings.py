@@ -223,6 +223,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 3600,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
+    # Whoever sends a task must not wait for a broker that is away: the sweep sends it later.
+    "max_retries": 1,
+    "interval_start": 0.1,
 }
 
 LOGGING_CONFIG = "logging.config.dictConfig"

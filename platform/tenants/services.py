@@ -1,5 +1,6 @@
 """Verbs on tenants: create, set up, suspend, resume, delete."""
 
+import re
 import uuid
 from datetime import timedelta
 
@@ -22,27 +23,38 @@ from tenants.signals import tenant_schema_ready, tenant_state_changed
 
 log = structlog.get_logger("tenants")
 PROVISIONING_STALE = timedelta(minutes=10)
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
 def create_tenant(*, slug: str, name: str, domain: str | None = None, actor: str) -> Tenant:
     """Register a tenant and ask for its schema to be set up. Raises TenantError."""
     if slug in RESERVED_SLUGS:
         raise TenantError(f"The short name {slug!r} is reserved. Choose another one.")
-    host = domain or f"{slug}.{settings.CONFIG.server.tenant_domain}"
     tenant = Tenant(slug=slug, name=name, schema_name=f"t_{slug.replace('-', '_')}")
     with public_context(), transaction.atomic():
-        if Domain.objects.filter(domain=host).exists():
-            raise TenantError(f"{host} already leads to a tenant. Choose another domain.")
         try:
             tenant.full_clean()
         except ValidationError as error:
             raise TenantError(" ".join(error.messages)) from None
+        host = _free_host(domain or f"{slug}.{settings.CONFIG.server.tenant_domain}")
         tenant.save()
         Domain.objects.create(domain=host, tenant=tenant, is_primary=True)
         record(action="tenant.created", actor=actor, target=str(tenant.id), detail={"slug": slug})
         transaction.on_commit(lambda: queue.dispatch("tenants.provision", tenant_id=str(tenant.id)))
     forget_hosts()
     return tenant
+
+
+def _free_host(name: str) -> str:
+    """The host name as requests will name it: in lower case, without port, nobody else's."""
+    host = name.strip().lower()
+    if not _HOST.fullmatch(host):
+        raise TenantError(f"{name!r} is not a host name: write it like tenant.example.org.")
+    if host in settings.CONFIG.server.platform_hosts:
+        raise TenantError(f"{host} is a host name of the platform. Choose another domain.")
+    if Domain.objects.filter(domain=host).exists():
+        raise TenantError(f"{host} already leads to a tenant. Choose another domain.")
+    return host
 
 
 def provision_tenant(*, tenant_id: uuid.UUID) -> Tenant:
