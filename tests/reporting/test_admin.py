@@ -54,7 +54,7 @@ class TestRequest:
         assert response.status_code == 200
         page = response.content.decode()
         assert "The report is being made." in page
-        assert 'http-equiv="refresh"' in page
+        assert "data-report-unfinished" in page
         with tenant_context(acme.tenant):
             report = Report.objects.get()
             assert (report.state, report.requested_by) == ("queued", "user:officer")
@@ -112,7 +112,7 @@ class TestPages:
     def test_done(self, officer: Any, acme: Any) -> None:
         report = report_of(acme)
         page = officer.get(f"{LIST}{report.pk}/change/").content.decode()
-        assert 'http-equiv="refresh"' not in page
+        assert "data-report-unfinished" not in page
         for part in ("Controls with evidence", "soc2@2017", str(report.pk), "All files are ready"):
             assert part in page, part
         with tenant_context(acme.tenant):

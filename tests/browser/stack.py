@@ -1,0 +1,122 @@
+"""A whole local stack for the browser tests, driven by its command line, and its people."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.local.processes import random_port
+from deploy.local.state import REPOSITORY, StateDir
+
+# What the tests have set for servers of their own must not reach this stack.
+_OURS = ("DATABASE_URL", "REDIS_URL", "PILLARS_STATE_DIR", "PILLARS_PORT", "PILLARS_SECRET_KEY")
+
+
+@dataclass(frozen=True)
+class Login:
+    """Who logs in where. `base` is scheme, host and port."""
+
+    base: str
+    username: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the API."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Stack:
+    """A running stack, told by its credentials.json."""
+
+    def __init__(self, credentials: dict[str, Any]) -> None:
+        self.credentials = credentials
+        self.url: str = credentials["url"]
+
+    @classmethod
+    def at(cls, state: Path) -> "Stack":
+        """The stack that keeps its state there."""
+        return cls(json.loads(StateDir(state).credentials_file.read_text()))
+
+    @property
+    def operator(self) -> Login:
+        """The platform's operator."""
+        person = self.credentials["platform_admin"]
+        return Login(self.url, person["username"], person["password"])
+
+    def person(self, role: str, tenant: int = 0) -> Login:
+        """`admin` or `officer` of one of the two demo tenants."""
+        entry = self.credentials["tenants"][tenant]
+        person = entry[role]
+        base = entry["url"].removesuffix("/admin/")
+        return Login(base, person["username"], person["password"])
+
+    def api_key(self, tenant: int = 0) -> str:
+        """A demo tenant's API key."""
+        return str(self.credentials["tenants"][tenant]["api_key"])
+
+    def map(self, key: str, detector: str = "presidio", output: Any = None) -> Answer:
+        """POST /map with a key."""
+        body = {"detector": detector, "output": output or [{"entity_type": "US_SSN", "score": 0.9}]}
+        request = urllib.request.Request(
+            f"{self.url}/map",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return Answer(response.status, json.load(response))
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, json.loads(error.read()))
+
+
+class OwnStack:
+    """A stack with an empty state and a port of its own; `with` starts and stops it."""
+
+    def __init__(self) -> None:
+        self._place = Path(tempfile.mkdtemp(prefix="pillars-browser-"))
+        self._place.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
+        inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
+        self._environment = {
+            **inherited,
+            "PILLARS_STATE_DIR": str(self._place / "state"),
+            "PILLARS_PORT": str(random_port()),
+        }
+
+    def __enter__(self) -> Stack:
+        try:
+            self._run("up")
+        except BaseException:
+            self._remove()
+            raise
+        return Stack.at(self._place / "state")
+
+    def __exit__(self, *_exception: object) -> None:
+        try:
+            self._run("down")
+        finally:
+            self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def _run(self, word: str) -> None:
+        result = subprocess.run(
+            [sys.executable, "-m", "deploy.local", word],
+            cwd=REPOSITORY,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
