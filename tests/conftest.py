@@ -193,6 +193,15 @@ def globex(make_demo: Callable[[str], DemoTenant]) -> DemoTenant:
 
 
 @pytest.fixture
+def plain_static(settings: Any) -> None:
+    """Names of static files as they are: pages can be shown without collectstatic."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+
+
+@pytest.fixture
 def api(client: Any) -> Callable[..., Any]:
     """Call the API through all of Django's layers: api("POST", "/map", key, json=...)."""
     import orjson

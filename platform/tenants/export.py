@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -33,18 +34,30 @@ def export_tenant(*, tenant: Tenant, directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=directory, suffix=".part", delete=False) as file:
             temporary = Path(file.name)
-            # One transaction: a server-side cursor needs it, and the tables fit together.
-            with transaction.atomic(), zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                manifest = _write_tables(archive, tenant)
-                archive.writestr("manifest.json", json.dumps(manifest, indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+            try:
+                _write_archive(file, tenant)
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise TenantError(
             f"The export cannot be written to {directory} ({error.strerror}). Nothing was deleted."
         ) from None
     return target
+
+
+def _write_archive(file: IO[bytes], tenant: Tenant) -> None:
+    with (
+        connection.wrap_database_errors,
+        transaction.atomic(),
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        with connection.cursor() as cursor:  # one view of all tables, so that they fit together
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        manifest = _write_tables(archive, tenant)
+        archive.writestr("manifest.json", json.dumps(manifest, indent=2))
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _write_tables(archive: zipfile.ZipFile, tenant: Tenant) -> dict[str, object]:

@@ -12,8 +12,8 @@ from access.keys import limiter
 from access.keys.models import ApiKey, Scope
 from access.keys.secrets import digest, new_secret
 from audit.services import record
-from tenants.context import tenant_context
-from tenants.models import Tenant
+from tenants.context import public_context, tenant_context
+from tenants.models import Tenant, TenantState
 
 DEFAULT_GRACE = timedelta(hours=24)
 
@@ -98,6 +98,18 @@ def revoke_key(*, key: ApiKey, actor: str) -> ApiKey:
         _record(locked, "key.revoked", actor, {})
         transaction.on_commit(limiter.forget_keys)
     return locked
+
+
+def end_keys_of_deleted(*, tenant: Tenant, **_kwargs: Any) -> None:
+    """Receiver of tenant_state_changed: the keys of a deleted tenant end with it.
+
+    The tenant's trail is gone by then; that it was deleted stands in the platform's.
+    """
+    if tenant.state == TenantState.DELETED:
+        with public_context():
+            ApiKey.objects.filter(tenant_id=tenant.pk, revoked_at=None).update(
+                revoked_at=timezone.now(), previous_until=None
+            )
 
 
 def _record(key: ApiKey, action: str, actor: str, detail: dict[str, Any]) -> None:
