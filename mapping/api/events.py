@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from django.core.exceptions import ValidationError as InvalidPosition
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -86,7 +87,7 @@ class EventPages(CursorPagination):
         """As DRF's, with our problem for a cursor that is not one of ours."""
         try:
             return super().paginate_queryset(queryset, request, view)
-        except (NotFound, ValueError):
+        except (NotFound, ValueError, InvalidPosition):
             raise Problem("invalid_cursor") from None
 
 
