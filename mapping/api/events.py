@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from django.core.exceptions import ValidationError as InvalidPosition
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from rest_framework.exceptions import NotFound
-from rest_framework.pagination import CursorPagination
-from rest_framework.request import Request
 
 from mapping.api.schemas import PlainText, validation_errors
 from mapping.models import Decision, MappingEvent, Severity
 from mapping.selectors import events
+from pillars.api.pages import CursorPages
 from pillars.problems import Problem
 
 Text = Annotated[PlainText, StringConstraints(min_length=1, max_length=128)]
@@ -75,20 +72,11 @@ def filtered_events(params: Mapping[str, str]) -> QuerySet[MappingEvent]:
     return found
 
 
-class EventPages(CursorPagination):
-    """Pages by position, not by number: they stay right while events arrive."""
+class EventPages(CursorPages):
+    """Pages of events."""
 
-    ordering = "-id"
     page_size = 100
-    page_size_query_param = "limit"
     max_page_size = 1000
-
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> Any:
-        """As DRF's, with our problem for a cursor that is not one of ours."""
-        try:
-            return super().paginate_queryset(queryset, request, view)
-        except (NotFound, ValueError, InvalidPosition):
-            raise Problem("invalid_cursor") from None
 
 
 def event_json(event: MappingEvent) -> dict[str, Any]:

@@ -5,14 +5,11 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import orjson
-from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from pydantic import BaseModel, ValidationError
-from rest_framework.exceptions import NotFound
-from rest_framework.pagination import CursorPagination
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,6 +19,7 @@ from access.keys.models import Scope
 from access.keys.views import TenantApiView
 from mapping.api.schemas import validation_errors
 from mapping.api.views import IDEMPOTENCY_HEADER
+from pillars.api.pages import CursorPages
 from pillars.api.rendering import JsonNegotiation
 from pillars.api.schema import problem_responses
 from pillars.problems import Problem
@@ -37,22 +35,11 @@ COLLECTION = "/reports"
 M = TypeVar("M", bound=BaseModel)
 
 
-class ReportPages(CursorPagination):
-    """Pages by position: they stay right while reports are added."""
+class ReportPages(CursorPages):
+    """Pages of reports."""
 
-    ordering = "-id"
     page_size = 20
-    page_size_query_param = "limit"
     max_page_size = 100
-
-    def paginate_queryset(
-        self, queryset: Any, request: Request, view: Any = None
-    ) -> list[Any] | None:
-        """As DRF's, with our problem for a cursor that is not one of ours."""
-        try:
-            return super().paginate_queryset(queryset, request, view)
-        except (NotFound, ValueError, DjangoValidationError):
-            raise Problem("invalid_cursor") from None
 
 
 class _ReportView(TenantApiView):
