@@ -277,12 +277,16 @@ def _by_evidence(group: dict[str, Any]) -> dict[str, Any]:
 def _shape(shape: dict[str, Any]) -> str:
     match shape:
         case {"type": "string", "length": length}:
-            return f"Text of {length:,} characters"
+            return f"Text of {_many(length, 'character')}"
         case {"type": "object", "keys": keys}:
-            return f"JSON object with {keys:,} keys"
+            return f"JSON object with {_many(keys, 'key')}"
         case {"type": "array", "items": items}:
-            return f"JSON array of {items:,} items"
+            return f"JSON array of {_many(items, 'item')}"
     return str(shape.get("type", "not recorded"))
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _facts(event: MappingEvent) -> list[tuple[str, Any]]:

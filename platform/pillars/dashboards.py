@@ -181,6 +181,7 @@ def _detail(detail: dict[str, Any]) -> str:
     parts = (
         f"{name}: {len(value)}" if isinstance(value, list | dict) else f"{name}: {value}"
         for name, value in detail.items()
+        if value
     )
     return ", ".join(parts)
 
