@@ -59,7 +59,7 @@ bench: install ## Measure /map and /map/batch against this machine's own commit 
 	$(VENV)/bin/python -m tests.bench $(ARGS)
 
 screenshots: install ## Take the README's screenshots of the running stack, in real Chromium
-	$(VENV)/bin/python -m deploy.screenshots $(ARGS)
+	$(VENV)/bin/python -m tests.browser.screenshots $(ARGS)
 
 openapi: install ## Write docs/openapi.json
 	$(VENV)/bin/python manage.py spectacular --format openapi-json --file docs/openapi.json

@@ -10,6 +10,7 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ShowFacets
 from django.db import OperationalError, connection, transaction
@@ -230,6 +231,7 @@ class EventAdmin(PillarsAdmin):
             "severity_badge": self.severity_shown(event),
             "findings": [_finding(entry) for entry in event.findings],
             "controls": _controls(event),
+            "min_strength": settings.CONFIG.mapping.controls_min_strength,
             "shape": _shape(event.output_shape),
             "facts": _facts(event),
             "api_key": ApiKey.objects.filter(
@@ -259,9 +261,12 @@ def _controls(event: MappingEvent) -> list[dict[str, Any]]:
             entry = group["controls"].setdefault(
                 row.control.code,
                 {"code": row.control.code, "title": row.control.title, "labels": [],
-                 "evidence": row.evidence},
+                 "evidence": row.evidence, "strength": 0},
             )  # fmt: skip
             entry["labels"].append(label)
+            entry["strength"] = max(entry["strength"], row.strength)
+            if row.evidence == Evidence.DIRECT:
+                entry["evidence"] = row.evidence
     return [_by_evidence(group) for _, group in sorted(frameworks.items())]
 
 

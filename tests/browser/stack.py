@@ -110,9 +110,9 @@ class OwnStack:
     def _remove(self) -> None:
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def _run(self, word: str) -> None:
+    def _run(self, *words: str) -> None:
         result = subprocess.run(
-            [sys.executable, "-m", "deploy.local", word],
+            [sys.executable, "-m", "deploy.local", *words],
             cwd=REPOSITORY,
             env=self._environment,
             capture_output=True,

@@ -1,0 +1,95 @@
+"""Takes the pictures of the README: `python -m tests.browser.screenshots [--output DIRECTORY]`.
+
+It visits the running stack that PILLARS_STATE_DIR names (`.pillars` without it) as its people.
+The pictures are true: what they show is what that stack holds. It makes one API key for the
+picture of a secret, and revokes it at once.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from deploy.local.state import REPOSITORY, StateDir
+from tests.browser.stack import Stack
+from tests.browser.visitor import CHROMIUM, Visitor, launch
+
+EVENTS = "/admin/mapping/mappingevent/"
+
+
+class Album:
+    """A directory of pictures, 1280 by 800."""
+
+    def __init__(self, browser: Browser, stack: Stack, directory: Path) -> None:
+        self._browser = browser
+        self._stack = stack
+        self._directory = directory
+
+    def take(self) -> None:
+        """All pictures."""
+        admin = Visitor(self._browser, self._stack.person("admin").base)
+        admin.open("/admin/")
+        self._keep(admin, "login")
+        admin.log_in(self._stack.person("admin"))
+        self._keep(admin, "tenant-overview")
+        admin.open(EVENTS)
+        self._keep(admin, "events")
+        admin.open(f"{EVENTS}?decision__exact=mapped&label=PII")
+        link = admin.page.locator("#result_list tbody a").first.get_attribute("href")
+        admin.open(str(link))
+        self._keep(admin, "event")
+        self._key(admin)
+        self._report()
+        operator = Visitor(self._browser, self._stack.url).log_in(self._stack.operator)
+        self._keep(operator, "platform-overview")
+        operator.open("/docs", axe=False)
+        self._keep(operator, "api-docs")
+
+    def _key(self, admin: Visitor) -> None:
+        page = admin.open("/admin/keys/apikey/add/")
+        page.get_by_label("Name").fill("chat-gateway")
+        admin.press("Create key")
+        self._keep(admin, "api-key-shown-once")
+        page.reload()
+        admin.press("Revoke", role="link")
+        admin.press("Revoke")
+
+    def _report(self) -> None:
+        officer = Visitor(self._browser, self._stack.person("officer").base)
+        officer.log_in(self._stack.person("officer"))
+        page = officer.open("/admin/reporting/report/add/")
+        page.get_by_label("Framework").select_option(label="SOC 2 2017")
+        officer.press("Request report")
+        page.get_by_text("Done", exact=True).first.wait_for(timeout=90_000)
+        officer.inspect()
+        page.get_by_role("heading", name="Result").evaluate("head => head.scrollIntoView()")
+        self._keep(officer, "report")
+
+    def _keep(self, window: Visitor, name: str) -> None:
+        window.page.evaluate("document.fonts.ready")
+        path = self._directory / f"{name}.png"
+        window.page.screenshot(path=path, animations="disabled", caret="hide")
+        sys.stdout.write(f"{path}  {path.stat().st_size // 1024} KiB\n")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="make screenshots")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "images")
+    output: Path = parser.parse_args().output
+    state = StateDir.from_environment(os.environ)
+    if CHROMIUM is None:
+        sys.exit(
+            "No Chromium is installed. Run `make system` as root, or: apt-get install chromium"
+        )
+    if not state.credentials_file.exists():
+        sys.exit("No stack was set up here. Run `make up` first.")
+    output.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        Album(browser, Stack.at(state.path), output).take()
+
+
+if __name__ == "__main__":
+    main()
