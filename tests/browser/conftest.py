@@ -47,15 +47,27 @@ def chromium(live: Stack) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="package")
+def sessions() -> dict[Login, Any]:
+    """The cookies of who has logged in already: checking a password is slow by design."""
+    return {}
+
+
 @pytest.fixture
-def enter(chromium: Browser) -> Iterator[Enter]:
-    """A function that opens a window, logged in if a login is given."""
+def enter(chromium: Browser, sessions: dict[Login, Any]) -> Iterator[Enter]:
+    """A function that opens a window: on the start page as that person, or on nothing."""
     windows: list[Visitor] = []
 
     def open_window(login: Login, *, log_in: bool = True, **options: Any) -> Visitor:
         window = Visitor(chromium, login.base, **options)
         windows.append(window)
-        return window.log_in(login) if log_in else window
+        if log_in and login in sessions:
+            window.context.add_cookies(sessions[login])
+            window.open("/admin/", axe=False)
+        elif log_in:
+            window.log_in(login)
+            sessions[login] = window.context.cookies()
+        return window
 
     yield open_window
     for window in windows:
