@@ -60,6 +60,7 @@ def tenant() -> dict[str, Any]:
         "labels": _label_bars(overview.labels),
         "chart": _chart(overview),
         "days": DAYS,
+        "whole": overview.counted_since is None,
         "scan_limit": SCAN_LIMIT,
         "reports": [
             {"report": report, "badge": state_badge(report.state, report.get_state_display())}
@@ -123,7 +124,7 @@ def _chart(overview: Overview) -> dict[str, Any]:
             }
         )
     grid = [
-        {"value": round(top * part), "y": round(_CHART["top"] + plot * (1 - part), 1)}
+        {"value": _short(round(top * part)), "y": round(_CHART["top"] + plot * (1 - part), 1)}
         for part in (0, 0.5, 1)
     ]
     return {**_CHART, "columns": columns, "grid": grid, "titles": [d.label for d in Decision]}
@@ -153,6 +154,14 @@ def _round_up(value: int) -> int:
             if value <= factor * step:
                 return factor * step
         step *= 10
+
+
+def _short(value: int) -> str:
+    """1200000 as 1.2M: an axis has little room."""
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return str(value)
 
 
 def platform() -> dict[str, Any]:
