@@ -64,7 +64,6 @@ class Album:
         officer.press("Request report")
         page.get_by_text("Done", exact=True).first.wait_for(timeout=90_000)
         officer.inspect()
-        page.get_by_role("heading", name="Result").evaluate("head => head.scrollIntoView()")
         self._keep(officer, "report")
 
     def _keep(self, window: Visitor, name: str) -> None:
