@@ -120,6 +120,9 @@ DATABASES: dict[str, Any] = {
             CONFIG.services.database_url.get_secret_value(),
             engine="django_tenants.postgresql_backend",
             conn_max_age=CONFIG.services.connection_seconds,
+            # A connection that died with the server is replaced before a request uses it. The
+            # event store does without the extra round trip: it repeats a lost write itself.
+            conn_health_checks=True,
         ),
     }
 }

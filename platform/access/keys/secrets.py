@@ -9,7 +9,7 @@ import re
 import secrets
 import string
 
-KEY_PATTERN = re.compile(r"^plr_([0-9A-Za-z]{10})_[0-9A-Za-z]{36}$")
+KEY_PATTERN = re.compile(r"plr_([0-9A-Za-z]{10})_[0-9A-Za-z]{36}")
 _ALPHABET = string.digits + string.ascii_letters
 
 
@@ -25,7 +25,7 @@ def new_secret() -> tuple[str, str]:
 
 def prefix_of(secret: str) -> str | None:
     """The prefix of a well-formed key, else None."""
-    match = KEY_PATTERN.match(secret)
+    match = KEY_PATTERN.fullmatch(secret)
     return match.group(1) if match else None
 
 

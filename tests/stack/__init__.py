@@ -1,0 +1,1 @@
+"""The whole stack while its parts fail."""

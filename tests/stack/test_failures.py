@@ -1,0 +1,165 @@
+"""Stop and kill the database, the broker and the worker under load.
+
+Callers get 200 or a clear 503; the service recovers by itself; what was answered 200 is stored
+exactly once; work asked for meanwhile is done afterwards.
+"""
+
+import http.client
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from deploy.local import control
+from deploy.local.state import StateDir
+from tests.browser.stack import OwnStack, Stack
+from tests.stack.load import KEYED, PLAIN, Load
+
+pytestmark = pytest.mark.stack
+
+
+class Running:
+    """A stack of its own, its supervisor and its API."""
+
+    def __init__(self, own: OwnStack, stack: Stack) -> None:
+        self.own, self.stack = own, stack
+        self.state = StateDir.from_environment(own._environment)
+        self.port = int(own._environment["PILLARS_PORT"])
+        self.key = stack.api_key()
+
+    def command(self, word: str, part: str) -> None:
+        self.own._run(word, part)
+
+    def kill(self, part: str) -> None:
+        parts = control.ask(self.state, "status")["parts"]
+        os.kill(next(p["pid"] for p in parts if p["name"] == part), signal.SIGKILL)
+
+    def call(self, method: str, path: str, body: Any = None, key: str = "") -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("localhost", self.port, timeout=20)
+        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def event_ids(self) -> list[str]:
+        """Ids of all events of the tenant, by pages."""
+        found: list[str] = []
+        path = "/events?limit=1000"
+        while path:
+            status, page = self.call("GET", path)
+            assert status == 200
+            found += [event["event_id"] for event in page["results"]]
+            path = page["next"].split(f":{self.port}", 1)[1] if page["next"] else ""
+        return found
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    own = OwnStack()
+    with own as stack:
+        yield Running(own, stack)
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} took longer than {seconds} s"
+        time.sleep(0.2)
+
+
+def disturb(running: Running, load: Load, part: str) -> None:
+    """Stop a part for a moment, then kill it; each time the service comes back by itself."""
+    load.wait_for_success(after=time.monotonic())
+    running.command("stop", part)
+    time.sleep(1)
+    running.command("start", part)
+    load.wait_for_success(after=time.monotonic())
+    running.kill(part)
+    load.wait_for_success(after=time.monotonic())
+
+
+def check_ledger(running: Running, load: Load) -> None:
+    """Every event answered 200 is there exactly once; refusals were clear."""
+    ledger = load.ledger
+    assert ledger.statuses[200] > 20
+    assert set(ledger.statuses) <= {200, 503}, ledger.statuses
+    assert ledger.broken == []  # the web server itself never broke off
+    for refusal in ledger.refusals:
+        assert refusal["code"] == "database_unavailable"
+        assert int(refusal["retry"]) > 0
+    stored = Counter(running.event_ids())
+    assert [event for event in ledger.stored if stored[event] != 1] == []
+    assert max(Counter(ledger.stored).values()) == 1
+
+
+def test_database_stopped_and_killed_under_load(running: Running) -> None:
+    with Load(running.port, running.key, PLAIN + KEYED) as load:
+        disturb(running, load, "postgres")
+    assert load.ledger.statuses[503] > 0  # the outage was felt, and said
+    check_ledger(running, load)
+
+
+def test_a_request_repeated_with_its_key_counts_once(running: Running) -> None:
+    """Callers who repeat a request through an outage leave nothing but what they were answered."""
+    before = set(running.event_ids())
+    with Load(running.port, running.key, KEYED) as load:
+        disturb(running, load, "postgres")
+    assert load.ledger.statuses[503] > 0
+    assert set(running.event_ids()) - before == set(load.ledger.stored)
+    check_ledger(running, load)
+
+
+def test_broker_stopped_and_killed_under_load(running: Running) -> None:
+    with Load(running.port, running.key, PLAIN + KEYED) as load:
+        disturb(running, load, "broker")
+    assert load.ledger.statuses[503] == 0  # /map does not need the broker
+    check_ledger(running, load)
+
+
+def test_worker_stopped_and_killed_under_load(running: Running) -> None:
+    with Load(running.port, running.key, PLAIN + KEYED) as load:
+        disturb(running, load, "worker")
+    assert load.ledger.statuses[503] == 0
+    check_ledger(running, load)
+
+
+def test_readiness_names_the_part_that_fails(running: Running) -> None:
+    wait_for(lambda: running.call("GET", "/health/ready")[1]["status"] == "ready", "readiness")
+    running.command("stop", "broker")
+    try:
+        status, body = running.call("GET", "/health/ready")
+        assert (status, body["status"]) == (200, "degraded")
+        assert "broker" in body["failed"]
+    finally:
+        running.command("start", "broker")
+    running.command("stop", "postgres")
+    try:
+        status, body = running.call("GET", "/health/ready")
+        assert (status, body["status"]) == (503, "unavailable")
+        assert "database" in body["failed"]
+        assert running.call("GET", "/health/live")[0] == 200
+    finally:
+        running.command("start", "postgres")
+    wait_for(lambda: running.call("GET", "/health/ready")[1]["status"] == "ready", "recovery")
+
+
+def test_a_report_asked_for_without_broker_is_made_afterwards(running: Running) -> None:
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    wanted = {"framework": "soc2", "period_start": today, "period_end": today}
+    running.command("stop", "broker")
+    try:
+        status, report = running.call("POST", "/reports", wanted)
+        assert status == 202, report
+        assert report["state"] == "queued"
+    finally:
+        running.command("start", "broker")
+    path = f"/reports/{report['id']}"
+    wait_for(lambda: running.call("GET", path)[1]["state"] == "done", "the report", seconds=90)
