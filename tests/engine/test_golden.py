@@ -76,12 +76,20 @@ def test_sizes_of_the_vocabularies() -> None:
         assert len(document("detectors", name)["labels"]) >= count, name
 
 
-def test_examples_show_all_detectors_with_and_without_a_finding() -> None:
+# The demo's table stays short enough to read. The golden cases cover every detector.
+SHOWN = {
+    "aws-comprehend-pii", "azure-content-safety", "bandit", "detect-secrets", "detoxify", "garak",
+    "llama-guard-3", "llm-guard-scanners", "nemo-guardrails", "openai-moderation-omni",
+    "perspective-api", "presidio",
+}  # fmt: skip
+
+
+def test_examples_show_twelve_detectors_with_and_without_a_finding() -> None:
     seen: dict[str, set[str]] = {}
     for example in examples():
         result = run(example["detector"], example["output"])
         seen.setdefault(result.detector, set()).add(result.decision)
         assert result.decision in {"mapped", "safe"}
-    assert set(seen) == set(NAMES)
+    assert set(seen) == SHOWN
     assert all("mapped" in decisions for decisions in seen.values())
     assert any(len(run(e["detector"], e["output"]).taxonomy) > 1 for e in examples())
