@@ -101,6 +101,7 @@ def _environment(base: Path, database: str, broker: str) -> dict[str, str]:
 
 
 def _prepare(environment: dict[str, str], base: Path) -> Any:
+    (base / "state" / "static").mkdir(parents=True)  # WhiteNoise warns where there is none
     for command in (["migrate_schemas", "--shared"], ["load_config"], ["demo_setup"]):
         subprocess.run(
             [sys.executable, "manage.py", *command], cwd=ROOT, env=environment, check=True,
