@@ -13,7 +13,8 @@ from pillars import problems
 from pillars.middleware import for_browser
 
 
-def _answer(request: HttpRequest, code: str) -> HttpResponse:
+def answer(request: HttpRequest, code: str) -> HttpResponse:
+    """A page in the admin, a problem elsewhere."""
     if not for_browser(request):
         return problems.response(request, code)
     kind = problems.TABLE[code]
@@ -31,15 +32,15 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    return _answer(request, "forbidden")
+    return answer(request, "forbidden")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404."""
-    return _answer(request, "not_found")
+    return answer(request, "not_found")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """503 if the database is the cause, else 500."""
     lost = isinstance(sys.exception(), DatabaseError)
-    return _answer(request, "database_unavailable" if lost else "internal_error")
+    return answer(request, "database_unavailable" if lost else "internal_error")

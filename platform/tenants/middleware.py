@@ -8,7 +8,7 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from pillars import problems
+from pillars import errors
 from tenants import context
 from tenants.selectors import TenantRef, tenant_by_host
 
@@ -36,18 +36,18 @@ class TenantMiddleware:
         try:
             host = request.get_host().rsplit(":", 1)[0].lower()
         except DisallowedHost:
-            return problems.response(request, "unknown_host")
+            return errors.answer(request, "unknown_host")
         if host in self.platform_hosts:
             self._route(request, None, settings.PUBLIC_SCHEMA_URLCONF)
             return None
         try:
             tenant = tenant_by_host(host)
         except DatabaseError:
-            return problems.response(request, "database_unavailable")
+            return errors.answer(request, "database_unavailable")
         if tenant is None:
-            return problems.response(request, "unknown_host")
+            return errors.answer(request, "unknown_host")
         if not tenant.is_active:
-            return problems.response(request, "tenant_inactive")
+            return errors.answer(request, "tenant_inactive")
         self._route(request, tenant, settings.ROOT_URLCONF)
         if request.path_info.startswith("/admin"):
             context.activate(tenant)

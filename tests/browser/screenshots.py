@@ -7,10 +7,12 @@ picture of a secret, and revokes it at once.
 
 import argparse
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from deploy.local.state import REPOSITORY, StateDir
 from tests.browser.stack import Stack
@@ -65,6 +67,20 @@ class Album:
         page.get_by_text("Done", exact=True).first.wait_for(timeout=90_000)
         officer.inspect()
         self._keep(officer, "report")
+        self._first_page(page)
+
+    def _first_page(self, page: Page) -> None:
+        """The first page of the PDF, as the officer downloads it."""
+        if shutil.which("pdftoppm") is None:
+            sys.exit("pdftoppm is missing. Run: apt-get install poppler-utils")
+        answer = page.request.get(page.url.replace("/change/", "/pdf"))
+        assert answer.ok, answer.status
+        path = self._directory / "report-pdf"
+        subprocess.run(
+            ["pdftoppm", "-png", "-r", "90", "-singlefile", "-", str(path)],
+            input=answer.body(),
+            check=True,
+        )
 
     def _keep(self, window: Visitor, name: str) -> None:
         window.page.evaluate("document.fonts.ready")

@@ -1,7 +1,7 @@
 """Verbs on API keys: create, rotate, revoke."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,7 +27,7 @@ class IssuedKey:
     """A key and its secret. The secret exists only here: it is shown once and never stored."""
 
     key: ApiKey
-    secret: str
+    secret: str = field(repr=False)
 
 
 @transaction.atomic

@@ -13,6 +13,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from access.users.models import User
+from audit.services import record
 
 
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
@@ -45,6 +46,22 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
             kwargs["widget"] = UnfoldAdminCheckboxSelectMultipleWidget()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Whoever is added here is meant to log in here."""
+        if not change:
+            obj.is_staff = True
+        super().save_model(request, obj, form, change)
+
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """Django calls this after a person was added."""
+        _record(request, obj, "user.created")
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """Django calls this after a change, also of a password."""
+        _record(request, obj, "user.changed")
+        return super().log_change(request, obj, message)
+
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         # Otherwise an administrator could take over a superuser by setting the password.
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
@@ -53,6 +70,17 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False  # the audit trail names people: they are deactivated, never deleted
+
+
+def _record(request: HttpRequest, person: User, action: str) -> None:
+    """In the audit trail, with what the person may do from now on."""
+    detail = {
+        "roles": sorted(person.groups.values_list("name", flat=True)),
+        "active": person.is_active,
+        "login": person.is_staff,
+    }
+    actor = f"user:{request.user.get_username()}"
+    record(action=action, actor=actor, target=f"user:{person.username}", detail=detail)
 
 
 class GroupAdmin(DjangoGroupAdmin, ModelAdmin):

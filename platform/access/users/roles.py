@@ -14,7 +14,7 @@ TENANT_ROLES: dict[str, tuple[str, ...]] = {
     ADMINISTRATOR: (
         *_READ_EVERYTHING,
         "reporting.add_report",
-        "users.*:view", "users.*:add", "users.*:change",
+        "users.*:view", "users.*:add", "users.*:change", "auth.view_group",
         "keys.view_apikey", "keys.add_apikey", "keys.change_apikey",
     ),
     COMPLIANCE_OFFICER: (*_READ_EVERYTHING, "reporting.add_report"),
