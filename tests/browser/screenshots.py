@@ -73,14 +73,13 @@ class Album:
         """The first page of the PDF, as the officer downloads it."""
         if shutil.which("pdftoppm") is None:
             sys.exit("pdftoppm is missing. Run: apt-get install poppler-utils")
-        answer = page.request.get(page.url.replace("/change/", "/pdf"))
-        assert answer.ok, answer.status
-        path = self._directory / "report-pdf"
+        with page.expect_download() as download:
+            page.get_by_role("link", name="PDF").first.click()
         subprocess.run(
-            ["pdftoppm", "-png", "-r", "90", "-singlefile", "-", str(path)],
-            input=answer.body(),
+            ["pdftoppm", "-png", "-r", "90", "-singlefile", str(download.value.path()),
+             str(self._directory / "report-pdf")],
             check=True,
-        )
+        )  # fmt: skip
 
     def _keep(self, window: Visitor, name: str) -> None:
         window.page.evaluate("document.fonts.ready")
