@@ -9,6 +9,7 @@ import hmac
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -157,7 +158,15 @@ def _pdf() -> str:
             "PDF reports are off: the system library pango is missing. "
             "Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
         )
+    if not any(next(folder.rglob("*.[ot]tf"), None) for folder in _font_folders()):
+        return "PDF reports are off: no font is installed. Debian: apt-get install fonts-dejavu-core"
     return "ok"
+
+
+def _font_folders() -> list[Path]:
+    system = [Path("/usr/share/fonts"), Path("/usr/local/share/fonts")]
+    own = [Path.home() / ".fonts", Path.home() / ".local/share/fonts"]
+    return [folder for folder in (*system, *own) if folder.is_dir()]
 
 
 CHECKS: dict[str, Callable[[], str]] = {
