@@ -159,7 +159,7 @@ def _pdf() -> str:
             "Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
         )
     if not any(next(folder.rglob("*.[ot]tf"), None) for folder in _font_folders()):
-        return "PDF reports are off: no font is installed. Debian: apt-get install fonts-dejavu-core"
+        return "PDF reports are off: no font is there. Debian: apt-get install fonts-dejavu-core"
     return "ok"
 
 
