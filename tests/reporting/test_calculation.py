@@ -169,9 +169,7 @@ class TestExample:
         assert rows["broken"]["error"] == 1
 
 
-def test_a_safe_check_is_no_evidence_but_the_detector_was_there(
-    acme: Any, add_events: Any
-) -> None:
+def test_a_safe_check_is_no_evidence_but_the_detector_was_there(acme: Any, add_events: Any) -> None:
     add_events(
         acme.tenant,
         event("2026-11-02T10:00:00", "one", ["OTHER.Safe"], decision="safe", severity="none"),

@@ -326,7 +326,7 @@ class TestPdf:
         pdf = render_pdf(document, made.files["json"], made.files["csv"])
         text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages)
         assert "<script>Tenant</script>" in text
-        assert 'file:///etc/passwd' in text
+        assert "file:///etc/passwd" in text
 
     def test_long_lists_are_cut_with_a_hint(self, made: MadeReport) -> None:
         document = made.document
@@ -399,9 +399,7 @@ class TestChart:
         import re
 
         svg = trend_svg({"unit": "day", "buckets": [self.bucket("2026-11-01", low=highest)]})
-        marks = [
-            int(text.replace(",", "")) for text in re.findall(r">([\d,]+)</text>", svg)
-        ]
+        marks = [int(text.replace(",", "")) for text in re.findall(r">([\d,]+)</text>", svg)]
         assert max(marks) >= max(1, highest)
         assert len(marks) <= 6
         for y in re.findall(r'<rect [^>]*y="(-?[\d.]+)"', svg):

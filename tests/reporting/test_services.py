@@ -208,9 +208,7 @@ class TestFinal:
     def done(self, inside: Any) -> Report:
         report = ask(period_start=TODAY)
         for name in ("pdf", "csv", "json"):
-            ReportFile.objects.create(
-                report=report, format=name, content=b"x", sha256="0", size=1
-            )
+            ReportFile.objects.create(report=report, format=name, content=b"x", sha256="0", size=1)
         report.state = ReportState.DONE
         report.save()
         return report
