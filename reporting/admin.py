@@ -360,5 +360,3 @@ def _table(rows: Iterable[Sequence[Any]]) -> SafeString:
 def register(site: AdminSite) -> None:
     """Add this app's pages to an admin site."""
     site.register(Report, ReportAdmin)
-
-

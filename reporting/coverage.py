@@ -96,9 +96,7 @@ def crosswalk_pairs(knowledge: FrameworkKnowledge) -> dict[tuple[str, str], bool
     }
 
 
-def evaluate(
-    *, knowledge: FrameworkKnowledge, counts: Counts, first: date, last: date
-) -> Coverage:
+def evaluate(*, knowledge: FrameworkKnowledge, counts: Counts, first: date, last: date) -> Coverage:
     """What the counts of [first, last] say. Raises ReportBuildError if they do not balance."""
     _check_sums(counts)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]

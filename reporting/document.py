@@ -87,9 +87,7 @@ def moment(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def versions(
-    heading: Heading, knowledge: FrameworkKnowledge, counts: Counts
-) -> dict[str, Any]:
+def versions(heading: Heading, knowledge: FrameworkKnowledge, counts: Counts) -> dict[str, Any]:
     """The version tags: what the report was made with, and what its events were mapped with."""
     return {
         "pillars": heading.pillars_version,
@@ -219,67 +217,91 @@ def _notes(
     """What a reader must know before believing a number. Only what holds for this report."""
     counts = coverage.counts
     if counts.total == 0:
-        yield "no_events", (
-            "No detector reported anything in this period. Nothing can be said of any control."
+        yield (
+            "no_events",
+            ("No detector reported anything in this period. Nothing can be said of any control."),
         )
     elif coverage.silent_days:
-        yield "days_without_events", (
-            f"On {len(coverage.silent_days)} of the days no detector reported anything: "
-            f"{_ranges(coverage.silent_days)}."
+        yield (
+            "days_without_events",
+            (
+                f"On {len(coverage.silent_days)} of the days no detector reported anything: "
+                f"{_ranges(coverage.silent_days)}."
+            ),
         )
     if coverage.expected_not_seen:
-        yield "expected_detectors_not_seen", (
-            "Callers said that they expect these detectors, but they reported nothing: "
-            f"{_listed(coverage.expected_not_seen)}."
+        yield (
+            "expected_detectors_not_seen",
+            (
+                "Callers said that they expect these detectors, but they reported nothing: "
+                f"{_listed(coverage.expected_not_seen)}."
+            ),
         )
     yield from _version_notes(knowledge, coverage)
     yield from _period_notes(heading)
     if not knowledge.complete:
-        yield "framework_in_part", (
-            "Pillars lists selected provisions of this framework, not all of it."
+        yield (
+            "framework_in_part",
+            ("Pillars lists selected provisions of this framework, not all of it."),
         )
     if counts.detector_names > MOST_ROWS:
-        yield "detectors_not_listed", (
-            f"Callers used {counts.detector_names} detector names; the {MOST_ROWS} with the most "
-            "events are listed, the others are in the totals alone."
+        yield (
+            "detectors_not_listed",
+            (
+                f"Callers used {counts.detector_names} detector names; the {MOST_ROWS} with the most "
+                "events are listed, the others are in the totals alone."
+            ),
         )
 
 
 def _period_notes(heading: Heading) -> Iterator[tuple[str, str]]:
     if heading.last >= heading.generated_at.astimezone(UTC).date():
-        yield "last_day_not_over", (
-            "The last day of the period was not over when the report was made: events received "
-            f"after {moment(heading.generated_at)} are not in it."
+        yield (
+            "last_day_not_over",
+            (
+                "The last day of the period was not over when the report was made: events received "
+                f"after {moment(heading.generated_at)} are not in it."
+            ),
         )
     kept_since = heading.generated_at.astimezone(UTC).date() - timedelta(
         days=heading.events_kept_days
     )
     if heading.first < kept_since:
-        yield "events_no_longer_kept", (
-            f"Events are kept for {heading.events_kept_days} days: those received before "
-            f"{kept_since.isoformat()} may have been deleted."
+        yield (
+            "events_no_longer_kept",
+            (
+                f"Events are kept for {heading.events_kept_days} days: those received before "
+                f"{kept_since.isoformat()} may have been deleted."
+            ),
         )
 
 
-def _version_notes(
-    knowledge: FrameworkKnowledge, coverage: Coverage
-) -> Iterator[tuple[str, str]]:
+def _version_notes(knowledge: FrameworkKnowledge, coverage: Coverage) -> Iterator[tuple[str, str]]:
     editions = _distinct(coverage.counts, "taxonomy")
     if len(editions) > 1:
-        yield "several_taxonomy_editions", (
-            f"Events of this period were mapped under several taxonomy editions: "
-            f"{', '.join(editions)}. All are counted by the crosswalk for {knowledge.taxonomy}."
+        yield (
+            "several_taxonomy_editions",
+            (
+                f"Events of this period were mapped under several taxonomy editions: "
+                f"{', '.join(editions)}. All are counted by the crosswalk for {knowledge.taxonomy}."
+            ),
         )
     elif editions and editions != [knowledge.taxonomy]:
-        yield "other_taxonomy_edition", (
-            f"Events of this period were mapped under taxonomy edition {editions[0]} and are "
-            f"counted by the crosswalk for {knowledge.taxonomy}."
+        yield (
+            "other_taxonomy_edition",
+            (
+                f"Events of this period were mapped under taxonomy edition {editions[0]} and are "
+                f"counted by the crosswalk for {knowledge.taxonomy}."
+            ),
         )
     if coverage.strangers:
         names = [f"{label} ({events})" for label, events in sorted(coverage.strangers.items())]
-        yield "labels_not_in_taxonomy", (
-            f"Labels of another edition, which this crosswalk cannot place, with their events: "
-            f"{_listed(names)}. They are evidence for nothing here."
+        yield (
+            "labels_not_in_taxonomy",
+            (
+                f"Labels of another edition, which this crosswalk cannot place, with their events: "
+                f"{_listed(names)}. They are evidence for nothing here."
+            ),
         )
 
 

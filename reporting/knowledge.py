@@ -126,9 +126,7 @@ def _key(document: Mapping[str, Any]) -> tuple[str, str]:
     return document["framework"], document["edition"]
 
 
-def _bearings(
-    rows: list[dict[str, Any]], labels: frozenset[str]
-) -> dict[str, dict[str, Bearing]]:
+def _bearings(rows: list[dict[str, Any]], labels: frozenset[str]) -> dict[str, dict[str, Bearing]]:
     """For each label the rows that hold for it: its own, and those of the branches above.
 
     Where several name the same control, the one nearest to the label holds; `not_related` says

@@ -34,9 +34,7 @@ class Report(models.Model):
     edition = models.CharField(max_length=40, help_text="Edition of the framework, e.g. 2017")
     period_start = models.DateField("first day", help_text="UTC")
     period_end = models.DateField("last day", help_text="UTC; it belongs to the period")
-    state = models.CharField(
-        max_length=8, choices=ReportState.choices, default=ReportState.QUEUED
-    )
+    state = models.CharField(max_length=8, choices=ReportState.choices, default=ReportState.QUEUED)
     state_detail = models.CharField(
         max_length=500, blank=True, help_text="Why it failed, or what is missing and why"
     )

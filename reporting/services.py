@@ -69,14 +69,10 @@ def check_request(*, framework: str, period_start: date, period_end: date) -> Fr
 
 
 @transaction.atomic
-def request_report(
-    *, framework: str, period_start: date, period_end: date, actor: str
-) -> Report:
+def request_report(*, framework: str, period_start: date, period_end: date, actor: str) -> Report:
     """Ask for a report; a worker makes it. Raises as check_request does."""
     tenant = active_tenant()
-    choice = check_request(
-        framework=framework, period_start=period_start, period_end=period_end
-    )
+    choice = check_request(framework=framework, period_start=period_start, period_end=period_end)
     report = Report.objects.create(
         framework=choice.framework,
         edition=choice.edition,

@@ -27,9 +27,7 @@ def sweep() -> int:
         with tenant_context(tenant):
             waiting = overdue()
         for report_id in waiting:
-            queue.dispatch(
-                "reporting.build", tenant_id=str(tenant.id), report_id=str(report_id)
-            )
+            queue.dispatch("reporting.build", tenant_id=str(tenant.id), report_id=str(report_id))
         sent += len(waiting)
     return sent
 
