@@ -22,12 +22,18 @@ def actor(request: HttpRequest) -> str:
     return f"user:{request.user.get_username()}"
 
 
-class PillarsAdmin(ModelAdmin):
-    """Rows are shown, never edited in place: what changes them is a service behind a page.
+class FoundOrNot(ModelAdmin):
+    """An object that the person may not see is not found (404).
 
-    An object that the person may not see is not found (404); Django would redirect to the start
-    page with a message that repeats the id.
+    Django would redirect to the start page with a message that repeats the id.
     """
+
+    def _get_obj_does_not_exist_redirect(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise Http404
+
+
+class PillarsAdmin(FoundOrNot):
+    """Rows are shown, never edited in place: what changes them is a service behind a page."""
 
     list_filter_submit = True
     show_full_result_count = False
@@ -55,9 +61,6 @@ class PillarsAdmin(ModelAdmin):
         if found is None:
             raise Http404
         return found
-
-    def _get_obj_does_not_exist_redirect(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise Http404
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

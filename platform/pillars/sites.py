@@ -17,7 +17,16 @@ from tenants.admin import register as tenants
 from tenants.context import PUBLIC, current_schema
 
 
-class PlatformSite(UnfoldAdminSite):
+class _Site(UnfoldAdminSite):
+    """What both have in common."""
+
+    def get_urls(self) -> list[Any]:
+        """Without Django's way from an object to its public page: nothing here has one."""
+        urls = super().get_urls()
+        return [entry for entry in urls if getattr(entry, "name", None) != "view_on_site"]
+
+
+class PlatformSite(_Site):
     """For operators: tenants, their keys, the knowledge. It never shows a tenant's data."""
 
     settings_name = "UNFOLD_PLATFORM"
@@ -35,7 +44,7 @@ class PlatformSite(UnfoldAdminSite):
         return super().index(request, {**dashboards.platform(), **(extra_context or {})})
 
 
-class TenantSite(UnfoldAdminSite):
+class TenantSite(_Site):
     """For the people of one tenant: events, reports, keys, people, and the knowledge to read."""
 
     settings_name = "UNFOLD_TENANT"

@@ -8,15 +8,15 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.forms import ModelMultipleChoiceField
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from access.users.models import User
 from audit.services import record
+from pillars.admin import FoundOrNot
 
 
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(DjangoUserAdmin, FoundOrNot):  # type: ignore[type-arg]
     """People of this schema. Only a superuser may hand out more than roles."""
 
     form = UserChangeForm
@@ -83,7 +83,7 @@ def _record(request: HttpRequest, person: User, action: str) -> None:
     record(action=action, actor=actor, target=f"user:{person.username}", detail=detail)
 
 
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+class GroupAdmin(DjangoGroupAdmin, FoundOrNot):
     """Roles: read-only, because they are defined in access.users.roles."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -1,0 +1,1 @@
+"""The isolation matrix: every address, tried by everybody to whom it does not belong."""

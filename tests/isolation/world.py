@@ -1,0 +1,193 @@
+"""Two tenants with something recognisable in every table, and everybody's credentials."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+from django.test import Client
+
+from access.keys.models import Scope
+from access.keys.services import create_key
+from access.usage.models import KeyUse
+from access.users.models import User
+from access.users.services import ensure_user
+from audit.services import record
+from reporting.models import Report, ReportFile, ReportState
+from taxonomy import models as taxonomy
+from tenants.context import public_context, tenant_context
+from tenants.models import Tenant
+
+ACTOR = "system:tests"
+PASSWORD = "a long enough test password"
+# Rows with counted ids begin far apart, so that a number names a row of one tenant only.
+_FIRST_ID = {"acme": 910_000, "globex": 920_000}
+
+
+@dataclass
+class Side:
+    """A tenant, what gives it away, the ids of its rows, keys, and sessions of its people."""
+
+    tenant: Tenant
+    ids: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+    weak_keys: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        return f"{self.tenant.slug}.localhost"
+
+    @property
+    def mark(self) -> str:
+        """Stands in all of the tenant's own data, in lower case."""
+        return f"zq{self.tenant.slug}data"
+
+    @property
+    def key_mark(self) -> str:
+        """Stands in the names of its keys, which operators may see as well."""
+        return f"zq{self.tenant.slug}key"
+
+
+@dataclass
+class World:
+    """Both sides and the operator."""
+
+    acme: Side
+    globex: Side
+    operator: str
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Whatever a request does in the block is taken back."""
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+
+
+def plant() -> World:
+    """Fill both tenants. Runs in a transaction that is rolled back in the end."""
+    sides = [_plant_side(Tenant.objects.get(slug=slug)) for slug in ("acme", "globex")]
+    ensure_user(username="operator", password=PASSWORD, superuser=True, actor=ACTOR)
+    return World(*sides, operator=_session(User.objects.get(username="operator")))
+
+
+def _plant_side(tenant: Tenant) -> Side:
+    side = Side(tenant)
+    _plant_keys(side)
+    _plant_shared_ids(side)
+    with tenant_context(tenant):
+        _plant_people(side)
+    _plant_event(side)
+    with tenant_context(tenant):
+        _plant_report(side)
+        side.ids["audit.auditentry"] = record(
+            action="zq.marked", actor=f"user:{side.mark}", target=side.mark, detail={"x": side.mark}
+        ).pk
+        KeyUse.objects.create(
+            key_id=side.ids["keys.apikey"], day=date.today(), last_used_at="2026-01-01T00:00Z"
+        )
+    return side
+
+
+def _plant_keys(side: Side) -> None:
+    issued = create_key(
+        tenant=side.tenant, name=side.key_mark, scopes=[Scope.ADMIN], actor=f"user:{side.key_mark}"
+    )
+    side.key = issued.secret
+    side.ids["keys.apikey"] = issued.key.pk
+    side.ids["tenants.tenant"] = side.tenant.pk
+    for scope in Scope:
+        if scope != Scope.ADMIN:
+            made = create_key(tenant=side.tenant, name="weak", scopes=[scope], actor=ACTOR)
+            side.weak_keys[scope.value] = made.secret
+
+
+def _plant_shared_ids(side: Side) -> None:
+    """Knowledge is everybody's: any row will do."""
+    for model in (
+        taxonomy.KnowledgeRelease, taxonomy.TaxonomyEdition, taxonomy.Label, taxonomy.DetectorMap,
+        taxonomy.DetectorLabel, taxonomy.FrameworkEdition, taxonomy.Control,
+        taxonomy.CrosswalkEdition, taxonomy.CrosswalkRow,
+    ):  # fmt: skip
+        first = model.objects.first()
+        assert first is not None
+        side.ids[model._meta.label_lower] = first.pk
+
+
+def _plant_people(side: Side) -> None:
+    first = _FIRST_ID[side.tenant.slug]
+    marked = User.objects.create(
+        pk=first, username=f"{side.mark}.user", email=f"{side.mark}@example.com", is_staff=True
+    )
+    side.ids["users.user"] = marked.pk
+    side.ids["auth.group"] = Group.objects.create(pk=first, name=f"{side.mark} role").pk
+    User.objects.create(username="nobody", is_staff=True)
+    User.objects.create(username="outsider", is_staff=False)
+    User.objects.create(username="chief", is_staff=True, is_superuser=True)
+    for name in ("admin", "officer", "nobody", "outsider", "chief"):
+        side.sessions[name] = _session(User.objects.get(username=name))
+
+
+def _session(user: User) -> str:
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
+
+
+def _plant_event(side: Side) -> None:
+    answer = Client().post(
+        "/map",
+        {
+            "detector": f"{side.mark}-detector",
+            "output": f"{side.mark}label",
+            "vendor": f"{side.mark}-vendor",
+            "detector_version": f"{side.mark}-1",
+            "raw_ref": f"s3://{side.mark}/1",
+            "route": f"/{side.mark}",
+            "policy_context": {"expected_detectors": [f"{side.mark}-expected"]},
+        },
+        content_type="application/json",
+        headers={"host": "localhost", "authorization": f"Bearer {side.key}"},
+    )
+    assert answer.status_code == 200, answer.content
+    assert answer.content.decode().count(side.mark) >= 6
+    side.ids["mapping.mappingevent"] = uuid.UUID(answer.json()["event_id"])
+
+
+def _plant_report(side: Side) -> None:
+    report = Report.objects.create(
+        framework="soc2", edition="2017", period_start=date.today(), period_end=date.today(),
+        requested_by=f"user:{side.mark}", state_detail=side.mark, state=ReportState.RUNNING,
+    )  # fmt: skip
+    for name in ("json", "csv", "pdf"):
+        content = f'"{side.mark}"'.encode()
+        ReportFile.objects.create(
+            report=report, format=name, content=content, sha256="0" * 64, size=len(content)
+        )
+    Report.objects.filter(pk=report.pk).update(state=ReportState.DONE, summary={})
+    side.ids["reporting.report"] = report.pk
+
+
+def contents(side: Side) -> dict[str, str]:
+    """A digest of every table of a tenant, its keys among them: to see that nothing changed."""
+    with public_context(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s", [side.tenant.schema_name]
+        )
+        tables = [f'"{side.tenant.schema_name}"."{row[0]}"' for row in cursor.fetchall()]
+        found = {}
+        for table in (*tables, "public.keys_apikey", "public.tenants_tenant"):
+            where = {
+                "public.keys_apikey": f"WHERE tenant_id = '{side.tenant.pk}'",
+                "public.tenants_tenant": f"WHERE id = '{side.tenant.pk}'",
+            }.get(table, "")
+            cursor.execute(
+                f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t {where}"
+            )
+            found[table] = str(cursor.fetchone()[0])
+    return found
