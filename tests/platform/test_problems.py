@@ -17,7 +17,7 @@ SOURCES = [
     for path in (settings.REPOSITORY / folder).rglob("*.py")
 ]
 # Whatever names a code in its first literal argument.
-CALLS = {"Problem", "problem", "response", "body", "_answer"}
+CALLS = {"Problem", "problem", "response", "body", "answer"}
 
 
 def rows() -> list[str]:
