@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from mapping.api.schemas import PlainText, validation_errors
+from mapping.api.schemas import MomentInUtc, PlainText, validation_errors
 from mapping.models import Decision, MappingEvent, Severity
 from mapping.selectors import events
 from pillars.api.pages import CursorPages
@@ -25,8 +25,8 @@ class EventFilter(BaseModel):
     label: Text | None = Field(default=None, description="A canonical label, or a branch: PII")
     decision: Decision | None = None
     severity: Severity | None = None
-    since: AwareDatetime | None = Field(default=None, description="Received at or after")
-    until: AwareDatetime | None = Field(default=None, description="Received before")
+    since: MomentInUtc | None = Field(default=None, description="Received at or after")
+    until: MomentInUtc | None = Field(default=None, description="Received before")
     cursor: str | None = Field(default=None, description="From the `next` address")
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
 

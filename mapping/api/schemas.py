@@ -33,7 +33,16 @@ def _plausible(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """PostgreSQL takes no offset of 16 hours or more; in UTC there is none."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("time_range", "Give a time in the years 1 to 9999") from None
+
+
 Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+MomentInUtc = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class _Model(BaseModel):

@@ -5,11 +5,13 @@ name.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -45,11 +47,23 @@ count: Counter[str] = Counter()
 
 
 @pytest.fixture(scope="module")
-def schema() -> Any:
+def schema(django_db_setup: None, django_db_blocker: Any) -> Any:
     """The document as it is served."""
-    loaded = schemathesis.openapi.from_wsgi("/openapi.json", application)
+    with django_db_blocker.unblock():
+        loaded = schemathesis.openapi.from_wsgi("/openapi.json", application)
     loaded.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
     return loaded
+
+
+@pytest.fixture(autouse=True)
+def keep_the_connection() -> Iterator[None]:
+    """As Django's own test client does: the end of a request must not end the test's transaction."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
 
 
 def test_all_operations_are_tried(schema: Any) -> None:

@@ -224,3 +224,17 @@ class TestStore:
             ]  # fmt: skip
             assert MappingEvent.objects.filter(received_at=far).count() == 1
             assert ensure_partitions(today=date(2031, 5, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("moment", "status"),
+    [
+        ("2026-11-24T10:00:00%2B17:19", 200),
+        ("0001-01-01T00:00:00%2B05:00", 422),
+        ("9999-12-31T23:59:59-05:00", 422),
+    ],
+)
+def test_times_at_the_edges_of_calendars(
+    api: Api, acme: DemoTenant, moment: str, status: int
+) -> None:
+    assert api("GET", f"/events?until={moment}", acme.key).status_code == status
