@@ -57,7 +57,7 @@ def schema(django_db_setup: None, django_db_blocker: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def keep_the_connection() -> Iterator[None]:
-    """As Django's own test client does: the end of a request must not end the test's transaction."""
+    """As Django's test client does: a request's end must not end the test's transaction."""
     signals = (request_started, request_finished)
     for signal in signals:
         signal.disconnect(close_old_connections)
