@@ -1,5 +1,6 @@
 """What /map and /map/batch accept, parsed by pydantic: fast, and exact about what is wrong."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -9,10 +10,12 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
@@ -41,12 +44,44 @@ def _in_utc(moment: datetime) -> datetime:
         raise PydanticCustomError("time_range", "Give a time in the years 1 to 9999") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+def _written_time(value: Any) -> Any:
+    """RFC 3339 alone: pydantic would take a number, even as text, for seconds since 1970."""
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        return value
+    raise PydanticCustomError("time_form", "Write the time like 2026-01-31T13:45:00+01:00")
+
+
+def _raw_output(value: Any) -> Any:
+    """Any JSON but a bare number, boolean or null."""
+    if isinstance(value, str | list | dict):
+        return value
+    raise PydanticCustomError("output_type", "Give a string, an array or an object")
+
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+Moment = Annotated[
+    AwareDatetime, Field(strict=False), AfterValidator(_plausible), BeforeValidator(_written_time)
+]
+RawOutput = Annotated[
+    Any,
+    AfterValidator(_raw_output),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {}},
+                {"type": "object", "additionalProperties": True},
+            ]
+        }
+    ),
+]
 MomentInUtc = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class PolicyContext(_Model):
@@ -89,6 +124,7 @@ class MapRequest(_Model):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        strict=True,
         json_schema_extra={
             "examples": [
                 {"detector": "llama-guard-3", "output": "unsafe\nS1,S10"},
@@ -104,7 +140,7 @@ class MapRequest(_Model):
     detector: Annotated[
         str, StringConstraints(pattern=r"^\s*[A-Za-z0-9][A-Za-z0-9 ._/@:+-]{0,99}\s*$")
     ] = Field(description="Name of the detector, e.g. presidio")
-    output: str | list[Any] | dict[str, Any] = Field(
+    output: RawOutput = Field(
         description="The raw output just as the detector emits it. It is neither stored nor logged"
     )
     detector_version: Annotated[PlainText, StringConstraints(max_length=100)] | None = None

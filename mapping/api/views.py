@@ -94,7 +94,7 @@ class MapView(_MappingView):
     )
     def post(self, request: Request) -> HttpResponse:
         """Parse the output, map its labels, keep the event, answer with it."""
-        data = request.data  # parsing keeps the raw body
+        data = request.data  # reads the body, by which raw_body is known
         raw = getattr(request._request, "raw_body", b"")
         item = read_item(data, self.caller(request).tenant, raw=raw)
         mapped = self.map(request, [item])
