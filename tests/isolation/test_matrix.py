@@ -6,6 +6,7 @@ tenant's. Addresses come from the URL resolver and the admin registries (tests/i
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -57,6 +58,15 @@ def ask(
         )
     assert current_schema() == PUBLIC
     return answer
+
+
+def submit(
+    world: World, path: str, side: Side, form: dict[str, Any], *, undone: bool = True
+) -> Any:
+    """A form, sent by the tenant's own superuser at its own host."""
+    headers = {"host": side.host, "cookie": f"sessionid={side.sessions['chief']}"}
+    with world.undone() if undone else nullcontext():
+        return Client(raise_request_exception=False).post(path, form, headers=headers)
 
 
 def text_of(answer: Any) -> str:
@@ -178,6 +188,26 @@ class TestAtAnotherTenantsHost:
         )  # fmt: skip
 
 
+class TestAtHostsOfNobody:
+    """Right credentials at a host that is no tenant's: they are not even looked at."""
+
+    @pytest.mark.parametrize(
+        "form", ["{}.example.com", "{}.localhost.evil.example", "x{}.localhost"]
+    )
+    @each([route for route in IN_TENANT if route.kind is not Kind.OPEN])
+    def test_is_not_found(self, world: World, route: Route, form: str) -> None:
+        acme = world.acme
+        host = form.format(acme.tenant.slug)
+        path = route.paths(acme.ids)[0]
+        for method in route.methods:
+            answer = ask(
+                world, method, path, host, key=acme.key, session=acme.sessions["chief"],
+                x_forwarded_host=acme.host,
+            )  # fmt: skip
+            assert answer.status_code == 404, (method, answer.status_code)
+            check_says_nothing(answer, acme)
+
+
 class TestAtHomeWithAnothersIds:
     """globex at its own host, where it asks for acme's rows."""
 
@@ -249,6 +279,40 @@ class TestAtHomeWithAnothersIds:
                 answer = ask(world, "GET", path, globex.host, session=globex.sessions["chief"])
                 check_says_nothing(answer, world.acme)
                 assert answer.status_code in {200, *REFUSED}
+
+    def test_bulk_actions(self, world: World) -> None:
+        """Whatever a list offers to do to chosen rows, done to rows of the other."""
+        globex, before = world.globex, contents(world.acme)
+        tried = 0
+        for model, page in tenant_site._registry.items():
+            path = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+            row = world.acme.ids[model._meta.label_lower]
+            for action in {"delete_selected", *(str(a) for a in page.actions or ())}:
+                form = {"action": action, "_selected_action": str(row), "post": "yes"}
+                answer = submit(world, path, globex, form)
+                assert answer.status_code < 500, path
+                check_says_nothing(answer, world.acme)
+                tried += 1
+        assert tried >= len(tenant_site._registry)
+        assert contents(world.acme) == before
+
+    def test_forms_that_name_the_others_rows(self, world: World) -> None:
+        """A key for the other tenant, a role of the other's for one's own person."""
+        globex, before = world.globex, contents(world.acme)
+        with world.undone():
+            form = {"tenant": str(world.acme.tenant.pk), "name": "mine", "scopes": ["map:write"]}
+            page = submit(world, "/admin/keys/apikey/add/", globex, form, undone=False)
+            assert page.context["issued"].key.tenant_id == globex.tenant.pk
+            with tenant_context(globex.tenant):
+                person = User.objects.get(username="nobody")
+            path = f"/admin/users/user/{person.pk}/change/"
+            form = {"username": "nobody", "is_staff": "on"}
+            assert submit(world, path, globex, form).status_code == 302
+            form["groups"] = str(world.acme.ids["auth.group"])
+            page = submit(world, path, globex, form)
+            assert page.status_code == 200
+            assert "groups" in page.context["adminform"].form.errors
+        assert contents(world.acme) == before
 
     def test_the_others_event_id_as_idempotency_key(self, world: World) -> None:
         own = str(world.acme.ids["mapping.mappingevent"])

@@ -52,6 +52,13 @@ class Side:
         """Stands in the names of its keys, which operators may see as well."""
         return f"zq{self.tenant.slug}key"
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Everything by which the tenant could be recognised, in lower case."""
+        tenant = self.tenant
+        words = (tenant.slug, tenant.name, str(tenant.id), tenant.schema_name, self.mark)
+        return tuple(word.lower() for word in (*words, self.key_mark))
+
 
 @dataclass
 class World:
