@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 import uuid_utils
 
@@ -100,9 +101,23 @@ def _hasher(tenant: TenantRef) -> Callable[[str], str]:
 
 def _safe(text: str | None, hash_text: Callable[[str], str]) -> str | None:
     """The text if it is plainly an identifier, else a keyed hash: `the same again`, no more."""
-    if text is None or recordable_ref(text) or recordable_label(text):
+    if text is None or (_recordable(text) and _recordable(_decoded(text))):
         return text
     return f"hmac:{hash_text(text)}"
+
+
+def _recordable(text: str) -> bool:
+    return recordable_ref(text) or recordable_label(text)
+
+
+def _decoded(text: str) -> str:
+    """Without percent-encoding, which could hide a sentence or an address from the checks."""
+    for _ in range(4):
+        plain = unquote(text)
+        if plain == text:
+            return text
+        text = plain
+    return " . "  # encoded over and over: nothing that may be kept
 
 
 def _map_one(

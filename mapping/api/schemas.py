@@ -193,6 +193,13 @@ def validation_errors(error: ValidationError) -> list[dict[str, str]]:
     return [{"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in found[:20]]
 
 
+# Only what looks like the name of a field is said back: other keys are the caller's own text, and
+# the answer to a batch is kept for its Idempotency-Key.
+_FIELD_NAME = re.compile(r"[a-z_]{1,40}", re.ASCII)
+
+
 def _pointer(location: Sequence[int | str]) -> str:
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return "/" + "/".join(parts)
+    return "/" + "/".join(
+        str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "*"
+        for part in location
+    )
