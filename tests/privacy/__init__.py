@@ -1,0 +1,1 @@
+"""Raw text is kept nowhere: canaries through a whole stack, and a search of all that it keeps."""
