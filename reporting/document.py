@@ -248,7 +248,7 @@ def _notes(
         yield (
             "detectors_not_listed",
             (
-                f"Callers used {counts.detector_names} detector names; the {MOST_ROWS} with the most "
+                f"Callers used {counts.detector_names} detector names; the {MOST_ROWS} with the most "  # noqa: E501 - one sentence
                 "events are listed, the others are in the totals alone."
             ),
         )
