@@ -41,30 +41,43 @@ def existing_partitions() -> dict[date, str]:
 def ensure_partitions(*, today: date | None = None) -> list[str]:
     """Create this month's partition and those ahead. Returns the names of the new ones.
 
-    Rows that the default partition caught meanwhile move into the new partition.
+    Months whose rows the default partition has caught meanwhile get theirs too, and their rows
+    move there: else they would never expire.
     """
     today = today or timezone.now().date()
-    existing = existing_partitions()
-    months = [_month(today, offset) for offset in range(MONTHS_AHEAD + 1)]
-    return [_create(month) for month in months if month not in existing]
+    ahead = {_month(today, offset) for offset in range(MONTHS_AHEAD + 1)}
+    with transaction.atomic(), connection.cursor() as cursor:
+        # One worker at a time: the others find the months made.
+        lock = f"{require_tenant()}.{TABLE}.partitions"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [lock])
+        missing = (ahead | _months_caught(cursor)) - existing_partitions().keys()
+        return [_create(cursor, month) for month in sorted(missing)]
 
 
-def _create(month: date) -> str:
+def _months_caught(cursor: Any) -> set[date]:
+    table = f'"{require_tenant()}".{TABLE}_default'
+    month = "date_trunc('month', received_at AT TIME ZONE 'UTC')::date"
+    cursor.execute(f"SELECT DISTINCT {month} FROM {table}")  # noqa: S608
+    return {row[0] for row in cursor.fetchall()}
+
+
+def _create(cursor: Any, month: date) -> str:
     schema, name = require_tenant(), partition_name(month)
     bounds = [_start_of(month), _start_of(_month(month, 1))]
     # Names are made here from a date and from the register's checked schema name.
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f'CREATE TABLE "{schema}".{name} (LIKE "{schema}".{TABLE} INCLUDING ALL)')
-        cursor.execute(
-            f'WITH moved AS (DELETE FROM "{schema}".{TABLE}_default '  # noqa: S608
-            f"WHERE received_at >= %s AND received_at < %s RETURNING *) "
-            f'INSERT INTO "{schema}".{name} SELECT * FROM moved',
-            bounds,
-        )
-        cursor.execute(
-            f'ALTER TABLE "{schema}".{TABLE} ATTACH PARTITION "{schema}".{name} '
-            f"FOR VALUES FROM ('{bounds[0].isoformat()}') TO ('{bounds[1].isoformat()}')"
-        )
+    # Inserts wait before they choose a partition: none may still choose the default one.
+    cursor.execute(f'LOCK TABLE ONLY "{schema}".{TABLE} IN SHARE ROW EXCLUSIVE MODE')
+    cursor.execute(f'CREATE TABLE "{schema}".{name} (LIKE "{schema}".{TABLE} INCLUDING ALL)')
+    cursor.execute(
+        f'WITH moved AS (DELETE FROM "{schema}".{TABLE}_default '  # noqa: S608
+        f"WHERE received_at >= %s AND received_at < %s RETURNING *) "
+        f'INSERT INTO "{schema}".{name} SELECT * FROM moved',
+        bounds,
+    )
+    cursor.execute(
+        f'ALTER TABLE "{schema}".{TABLE} ATTACH PARTITION "{schema}".{name} '
+        f"FOR VALUES FROM ('{bounds[0].isoformat()}') TO ('{bounds[1].isoformat()}')"
+    )
     return name
 
 
