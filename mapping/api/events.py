@@ -5,13 +5,29 @@ from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import PydanticCustomError
 
 from mapping.api.schemas import MomentInUtc, PlainText, validation_errors
 from mapping.models import Decision, MappingEvent, Severity
 from mapping.selectors import events
 from pillars.api.pages import CursorPages
 from pillars.problems import Problem
+
+
+def _digits(value: Any) -> Any:
+    """Only what the pages read as the same number: pydantic would take `1.0` and `1_0` too."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10:
+        return value
+    raise PydanticCustomError("digits", "Give a whole number from 1 to 1000")
+
 
 Text = Annotated[PlainText, StringConstraints(min_length=1, max_length=128)]
 
@@ -28,7 +44,7 @@ class EventFilter(BaseModel):
     since: MomentInUtc | None = Field(default=None, description="Received at or after")
     until: MomentInUtc | None = Field(default=None, description="Received before")
     cursor: str | None = Field(default=None, description="From the `next` address")
-    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_digits)] | None = None
 
 
 EVENT_PARAMETERS = [
@@ -55,7 +71,9 @@ def filtered_events(params: Mapping[str, str]) -> QuerySet[MappingEvent]:
         raise Problem("validation_failed", errors=validation_errors(error)) from None
     found = events()
     if wanted.detector:
-        found = found.filter(detector=wanted.detector.strip().lower())
+        # Detectors with a file are kept by its name, in lower case; others as they were named.
+        name = wanted.detector.strip()
+        found = found.filter(detector__in={name, name.lower()})
     if wanted.decision:
         found = found.filter(decision=wanted.decision)
     if wanted.severity:

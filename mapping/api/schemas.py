@@ -77,7 +77,7 @@ RawOutput = Annotated[
         }
     ),
 ]
-MomentInUtc = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+MomentInUtc = Annotated[AwareDatetime, AfterValidator(_in_utc), BeforeValidator(_written_time)]
 
 
 class _Model(BaseModel):
