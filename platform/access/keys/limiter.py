@@ -12,6 +12,7 @@ import hashlib
 import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -132,10 +133,20 @@ class Limiter:
         return list(answer)
 
     def _command(self, *words: Any) -> Any:
-        """One command on this thread's own connection: the pool costs as much as the answer."""
+        """One command on this thread's own connection: the pool costs as much as the answer.
+
+        A connection that was in use may have died with a store that is back long since: once more
+        on a new one. At worst a request is counted twice.
+        """
         connection = getattr(self._thread, "connection", None)
-        if connection is None:
-            connection = self._thread.connection = store().connection_pool.make_connection()
+        if connection is not None:
+            with suppress(redis.exceptions.ConnectionError):
+                return self._exchange(connection, words)
+        connection = self._thread.connection = store().connection_pool.make_connection()
+        return self._exchange(connection, words)
+
+    @staticmethod
+    def _exchange(connection: Any, words: tuple[Any, ...]) -> Any:
         try:
             connection.send_command(*words)
             return connection.read_response()

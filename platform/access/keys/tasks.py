@@ -12,9 +12,10 @@ from celery import shared_task
 from access.keys.limiter import USE_KEY, store
 from access.usage.services import add_use
 from tenants.context import reset, tenant_context
-from tenants.selectors import active_tenants
+from tenants.models import Tenant, TenantState
 
 _PENDING = f"{USE_KEY}:pending"
+_WITH_TABLES = (TenantState.ACTIVE, TenantState.SUSPENDED)
 log = structlog.get_logger("access.usage")
 
 
@@ -33,7 +34,8 @@ def flush_key_use() -> int:
         client.rename(USE_KEY, _PENDING)
     by_tenant = _parse(dict(client.hgetall(_PENDING)))
     written = 0
-    for tenant in active_tenants().filter(pk__in=by_tenant):
+    # Also of a tenant that was suspended in this minute: its table is still there.
+    for tenant in Tenant.objects.filter(pk__in=by_tenant, state__in=_WITH_TABLES):
         rows = by_tenant[tenant.id]
         with tenant_context(tenant):
             add_use(
