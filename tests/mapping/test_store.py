@@ -189,6 +189,7 @@ class TestAtOnce:
 
     def test_inserts_go_on_while_a_month_is_made(self, spare: DemoTenant) -> None:
         """The month is not there yet: its rows land in the default one and must not be lost."""
+        self.clean(spare)
         stop, inserted = threading.Event(), []
 
         def insert() -> None:
@@ -280,6 +281,8 @@ class TestLostConnections:
             monkeypatch.setattr(services, "insert_events", broken)
             return attempts
 
+        with tenant_context(spare.tenant):
+            MappingEvent.objects.all().delete()
         yield begin
         with tenant_context(spare.tenant):
             MappingEvent.objects.all().delete()
