@@ -86,6 +86,8 @@ def _read(kind: str, path: Path, name: str) -> Document:
     try:
         node = loader.get_single_node()
         data = loader.construct_document(node) if node is not None else None
+        # Constructing has written merged keys (`<<`) into the nodes: read what stands there.
+        node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -129,6 +131,8 @@ def _walk_mapping(
         line = key_node.start_mark.line + 1
         key = key_node.value
         here = (*path, str(key))
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # its values are checked where they stand
         if key_node.tag != "tag:yaml.org,2002:str":
             yield line, f"the key `{key}` is not text. Put it in quotation marks."
         elif here in lines:
