@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
 )
 from pydantic_core import PydanticCustomError
@@ -47,9 +48,10 @@ class EventFilter(BaseModel):
     limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(_digits)] | None = None
 
 
+_TEXT = TypeAdapter(Text).json_schema()
 EVENT_PARAMETERS = [
-    OpenApiParameter("detector", str, description="Name of the detector"),
-    OpenApiParameter("label", str, description="A canonical label, or a branch such as PII"),
+    OpenApiParameter("detector", _TEXT, description="Name of the detector"),
+    OpenApiParameter("label", _TEXT, description="A canonical label, or a branch such as PII"),
     OpenApiParameter("decision", str, enum=list(Decision.values)),
     OpenApiParameter("severity", str, enum=list(Severity.values)),
     OpenApiParameter(

@@ -28,7 +28,7 @@ from tenants.selectors import TenantRef
 
 IDEMPOTENCY_HEADER = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     OpenApiParameter.HEADER,
     description="1 to 255 printable ASCII characters. The same request is answered once in 24 h",
 )
