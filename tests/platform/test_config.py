@@ -52,7 +52,8 @@ class TestRefusals:
             ("server:\n  platform_hosts: ['a b']\n", 2, ["server.platform_hosts", "pattern"]),
             ("mapping:\n  mode: magic\n", 2, ["mapping.mode", "rules_only"]),
             ("mapping:\n  confidence_threshold: 1.5\n", 2, ["less than or equal to 1"]),
-            ("limits: 5\n", 1, ["limits", "dictionary"]),
+            ("limits: 5\n", 1, ["`limits` is a section", "batch_items"]),
+            ("limits:\n", 1, ["`limits` is a section", "or remove it"]),
             ("server:\n  port: 1\n  port: 2\n", 3, ["set twice", "line 2", "Remove one"]),
             ("server:\n  port: [1\n", 3, ["Check indentation and quotes"]),
             ("just a text\n", 1, ["expected sections such as `limits:`"]),
@@ -98,6 +99,10 @@ class TestRefusals:
             ("PILLARS__LIMITS__BATCH_ITEMS", "0", ["environment PILLARS__LIMITS__BATCH_ITEMS"]),
             ("PILLARS__LIMITS__BATCH_ITEMS__X", "1", ["PILLARS__LIMITS__BATCH_ITEMS__X"]),
             ("PILLARS__NONE", "1", ["environment PILLARS__NONE", "unknown key `none`"]),
+            ("DATABASE_URL", "here", ["environment DATABASE_URL", "postgresql://user"]),
+            ("DATABASE_URL", "mysql://u@h/d", ["environment DATABASE_URL", "postgresql://user"]),
+            ("DATABASE_URL", "postgres://u@h:x/d", ["environment DATABASE_URL"]),
+            ("REDIS_URL", "memcache://h", ["environment REDIS_URL", "redis://host"]),
         ],
     )
     def test_names_the_variable(self, name: str, value: str, words: list[str]) -> None:

@@ -181,6 +181,8 @@ def _explain_one(
     where = _where(key, origins) or str(path or "environment")
     if item["type"] == "extra_forbidden":
         return f"{where}: unknown key `{dotted}`. {_suggest(key)}"
+    if item["type"] == "model_type":
+        return f"{where}: `{dotted}` is a section: put keys under it, or remove it. {_inside(key)}"
     if item["type"] == "value_error":
         return f"{where}: {item['ctx']['error']}"
     return f"{where}: `{dotted}`: {item['msg']}. {_describe(key)}".rstrip()
@@ -214,6 +216,10 @@ def _suggest(key: KeyPath) -> str:
     if known:
         return f"Known keys here: {', '.join(sorted(known))}."
     return "Remove it."
+
+
+def _inside(key: KeyPath) -> str:
+    return f"Known keys: {', '.join(sorted(_fields_at(key)))}."
 
 
 def _describe(key: KeyPath) -> str:

@@ -1,8 +1,9 @@
 """What `pillars.yaml` may say. Every field has a unit in its description."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Hostname = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
@@ -148,6 +149,36 @@ class Services(Section):
     connection_seconds: int = Field(
         default=600, ge=0, le=86_400, description="Seconds that a database connection is reused"
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        if _scheme(value) not in ("postgres", "postgresql"):
+            raise ValueError(
+                "services.database_url (DATABASE_URL) is not an address of PostgreSQL. "
+                "Write it like postgresql://user:password@host:5432/name"
+            )
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        if _scheme(value) not in ("redis", "rediss"):
+            raise ValueError(
+                "services.redis_url (REDIS_URL) is not an address of Redis or Valkey. "
+                "Write it like redis://host:6379/0"
+            )
+        return value
+
+
+def _scheme(address: SecretStr) -> str | None:
+    """The scheme of an address; None if it cannot be read. Errors must not quote a password."""
+    try:
+        parts = urlsplit(address.get_secret_value())
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts.scheme.lower()
 
 
 class PillarsConfig(Section):
