@@ -74,9 +74,24 @@ class _MappingView(TenantApiView):
             request_id=request._request.request_id,  # type: ignore[attr-defined]
         )
         try:
-            return services.map_items(origin=origin, items=items)
+            mapped = services.map_items(origin=origin, items=items)
         except NoKnowledgeError:
             raise Problem("knowledge_unavailable") from None
+        request._request.log_fields |= _log_fields(mapped)  # type: ignore[attr-defined]
+        return mapped
+
+
+def _log_fields(mapped: Sequence[services.MappedItem]) -> dict[str, Any]:
+    """What the request's log line says of the mapping; of a batch only how many were mapped."""
+    if len(mapped) != 1:
+        return {"items": len(mapped)}
+    row = mapped[0].row
+    return {
+        "items": 1,
+        "detector": row["detector"],
+        "decision": row["decision"],
+        "label": row["labels"][0] if row["labels"] else None,
+    }
 
 
 class MapView(_MappingView):

@@ -1,10 +1,13 @@
 """The Celery application and its schedule. A tenant's tasks use tenants.tasks.TenantTask."""
 
 import os
+import time
+from typing import Any
 
-from celery import Celery
+import structlog
+from celery import Celery, Task
 from celery.schedules import crontab
-from celery.signals import beat_init, setup_logging
+from celery.signals import beat_init, setup_logging, task_postrun, task_prerun
 
 from pillars.observability.logging import guard_process
 
@@ -13,6 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 app = Celery("pillars")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+log = structlog.get_logger("pillars.task")
 
 
 @setup_logging.connect
@@ -22,6 +26,29 @@ def _keep_our_logging(**_kwargs: object) -> None:
     Sent in worker and beat alone.
     """
     guard_process()
+
+
+@task_prerun.connect
+def _note_start(task: Task, **_kwargs: Any) -> None:
+    task.request.update(started_clock=time.perf_counter())
+
+
+@task_postrun.connect
+def _log_task(task_id: str, task: Task, state: str | None, kwargs: Any, **_more: Any) -> None:
+    """One line a task, as for requests: what Celery itself logs of a task is not metadata alone."""
+    if task.name == "pillars.heartbeat" and state == "SUCCESS":
+        return
+    started = getattr(task.request, "started_clock", None)
+    write = log.info if state == "SUCCESS" else log.error
+    write(
+        "task",
+        task=task.name,
+        task_id=task_id,
+        state=state,
+        duration_ms=round((time.perf_counter() - started) * 1000, 2) if started else None,
+        tenant_id=(kwargs or {}).get("tenant_id"),
+        report_id=(kwargs or {}).get("report_id"),
+    )
 
 
 @beat_init.connect

@@ -13,6 +13,7 @@ from django.db import OperationalError
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from access.keys.models import ApiKey
 from mapping.models import MappingEvent
 from tenants.context import tenant_context
 from tests.conftest import DemoTenant
@@ -75,7 +76,28 @@ class TestLogLine:
         assert line == {
             "event": "request", "log_level": "info", "request_id": UUID, "route": "/map",
             "method": "POST", "status": 200, "tenant": "acme",
+            "api_key_id": str(ApiKey.objects.get(tenant=acme.tenant).pk),
+            "items": 1, "detector": "presidio", "decision": "mapped",
+            "label": "PII.Identifier.SSN",
         }  # fmt: skip
+
+    def test_of_a_batch(
+        self, api: Api, acme: DemoTenant, logged: list[dict[str, Any]], caplog: Any
+    ) -> None:
+        with caplog.at_level("INFO"):
+            api("POST", "/map/batch", acme.key, json={"requests": [ITEM, ITEM, {}]})
+        line = next(r for r in logged if r["event"] == "request")
+        assert line["items"] == 2
+        assert "detector" not in line
+
+    def test_a_detector_that_nobody_knows(
+        self, api: Api, acme: DemoTenant, logged: list[dict[str, Any]], caplog: Any
+    ) -> None:
+        item = {"detector": "john.smith@example.com", "output": "x"}
+        with caplog.at_level("INFO"):
+            api("POST", "/map", acme.key, json=item)
+        line = next(r for r in logged if r["event"] == "request")
+        assert line["detector"].startswith("hmac:")
 
     def test_names_the_route_and_never_the_address(
         self, api: Api, logged: list[dict[str, Any]], caplog: Any

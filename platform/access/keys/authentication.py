@@ -33,6 +33,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         check_tenant(request._request, caller.tenant)
         context.activate(caller.tenant)
         request._request.tenant_slug = caller.tenant.slug  # type: ignore[attr-defined]
+        request._request.log_fields = {"api_key_id": str(caller.key_id)}  # type: ignore[attr-defined]
         return _CALLER, caller
 
     def find(self, request: Request, *, fresh: bool = False) -> KeyContext:

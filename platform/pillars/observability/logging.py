@@ -159,6 +159,10 @@ def logging_config(level: str) -> dict[str, Any]:
             "django.request": {"handlers": [], "level": "CRITICAL", "propagate": True},
             "django.security": {"handlers": [], "level": "CRITICAL", "propagate": True},
             "celery": {"handlers": [], "level": level, "propagate": True},
+            # One line per task is written by pillars.celery, with its name and state.
+            "celery.app.trace": {"handlers": [], "level": "WARNING", "propagate": True},
+            "celery.beat": {"handlers": [], "level": "WARNING", "propagate": True},
+            "celery.worker.strategy": {"handlers": [], "level": "WARNING", "propagate": True},
             # Granian's own handlers would print the traceback of what the application raised.
             "_granian": {"handlers": [], "level": level, "propagate": True},
             "granian.access": {"handlers": [], "level": level, "propagate": True},

@@ -61,5 +61,6 @@ class RequestMiddleware:
                 status=response.status_code,
                 duration_ms=round(elapsed * 1000, 2),
                 tenant=getattr(request, "tenant_slug", None),
+                **getattr(request, "log_fields", {}),
             )
         return response
