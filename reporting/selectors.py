@@ -14,7 +14,7 @@ from tenants.selectors import TenantRef
 
 # A worker that has not finished after this long is dead: Celery's time limit is shorter.
 RUNNING_STALE = timedelta(minutes=15)
-QUEUED_STALE = timedelta(seconds=60)
+QUEUED_STALE = timedelta(seconds=20)
 
 
 def reports() -> QuerySet[Report]:
