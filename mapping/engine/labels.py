@@ -5,11 +5,18 @@ does not look like a label is therefore kept as a keyed hash only. The check is 
 pattern: it cannot know that two plain words are somebody's name.
 """
 
+import base64
 import re
 from typing import Final
 
 MAX_LABEL_CHARS: Final = 100
 MAX_LABEL_WORDS: Final = 6
+# Longer ones must not begin like a sentence: a capital, then mostly small letters.
+MAX_SENTENCE_LIKE_WORDS: Final = 4
+# Other scripts: no list of sentence words helps there, and some put no spaces between words.
+MAX_FOREIGN_WORDS: Final = 3
+MAX_FOREIGN_CHARS: Final = 24
+MAX_UNSPACED_CHARS: Final = 10
 MAX_REF_CHARS: Final = 200
 
 _LABEL = re.compile(r"[\w \-./:+&()\[\]#,'|%=*]+")
@@ -61,6 +68,8 @@ _DATE = re.compile(
 _SHORT_PHONE = re.compile(r"(?<!\d)\d{3}[-. ]\d{4}(?!\d)")
 _HEX_TOKEN = re.compile(r"(?<![A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{12,}(?![A-Za-z])")
 _SEGMENT = re.compile(r"[A-Za-z0-9+/=]{16,}")
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _CAMEL_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _SSN_DIGITS = re.compile(r"(?!000|666|9)\d{3}(?!00)\d{2}(?!0000)\d{4}")
 
@@ -96,13 +105,17 @@ def _is_random(text: str) -> bool:
 def recordable_label(text: str) -> bool:
     """Whether a string of unknown origin has a label's shape and nothing personal or secret in it.
 
-    At most 100 characters and 6 words, no sentence, no e-mail address, telephone, SSN, card, IBAN,
-    IP address, key, token, date or long run of digits.
+    At most 100 characters and 6 words (fewer in other scripts), no sentence, no e-mail address,
+    telephone, SSN, card, IBAN, IP address, key, token, date or long run of digits.
     """
     if not 0 < len(text) <= MAX_LABEL_CHARS or not _LABEL.fullmatch(text):
         return False
     words = text.split()
     if len(words) > MAX_LABEL_WORDS or text != " ".join(words) or _SENTENCE_END.search(text):
+        return False
+    if len(words) > MAX_SENTENCE_LIKE_WORDS and _begins_a_sentence(words):
+        return False
+    if not text.isascii() and not _short_foreign(text, len(words)):
         return False
     if len(words) > 2 and not _SENTENCE_WORDS.isdisjoint(word.casefold() for word in words):
         return False
@@ -118,12 +131,43 @@ def recordable_label(text: str) -> bool:
     )
 
 
+def _begins_a_sentence(words: list[str]) -> bool:
+    small = sum(word[0].islower() for word in words[1:])
+    return words[0][0].isupper() and small > (len(words) - 1) / 2
+
+
+def _short_foreign(text: str, words: int) -> bool:
+    if words > MAX_FOREIGN_WORDS or len(text) > MAX_FOREIGN_CHARS:
+        return False
+    return all(len(run) <= MAX_UNSPACED_CHARS for run in _UNSPACED.findall(text))
+
+
+def _hides_text(reference: str) -> bool:
+    """Whether an identifier is a sentence with its spaces replaced, or text in base64."""
+    words = [word.casefold() for word in re.split(r"[+_.~-]+", reference) if word]
+    if len(words) > 4 and sum(word in _SENTENCE_WORDS for word in words) > 1:
+        return True
+    for found in _BASE64.findall(reference):
+        padded = found.rstrip("=").translate({45: "+", 95: "/"})
+        raw = base64.b64decode(padded[: len(padded) // 4 * 4])
+        text = raw.decode("utf-8", "ignore")
+        if text.count(" ") > 1 and len(text) > len(raw) * 0.9 and text.isprintable():
+            return True
+    return False
+
+
 def recordable_ref(text: str) -> bool:
     """Whether an identifier or URI (raw_ref, route, version) may be stored.
 
-    At most 200 visible ASCII characters without spaces, no personal data and no secret by pattern.
+    At most 200 visible ASCII characters without spaces, no personal data and no secret by pattern,
+    no sentence with its spaces replaced and no text in base64.
     Long numbers and hashes are what identifiers are made of and pass, card numbers and SSNs do not.
     """
     if not 0 < len(text) <= MAX_REF_CHARS or not _REF.fullmatch(text):
         return False
-    return not (_SENSITIVE.search(text) or _has_card(text) or _SSN_DIGITS.fullmatch(text))
+    return not (
+        _SENSITIVE.search(text)
+        or _has_card(text)
+        or _SSN_DIGITS.fullmatch(text)
+        or _hides_text(text)
+    )

@@ -40,6 +40,8 @@ PROSE = [
     "The user asked for a refund.", "He said no. She said yes", "what is my balance", "Really?",
     "I want to see the doctor", "my password is hunter2", "one two three four five six seven",
     "line\nbreak", "tab\tstop", " leading", "double  space", "", "x" * 101, "<script>", "{}",
+    "Zebulon told nurse about knee pain", "Пациент Зебулон жалуется на боль",
+    "患者の是武論さんは膝が痛いと言っています",
     "a;b. c", "he's the one", "zero\u200bwidth", "bidi\u202etxet", "lone\ud800surrogate", "!!!",
 ]  # fmt: skip
 
@@ -83,7 +85,9 @@ def test_references_are_recorded(text: str) -> None:
         "user/078-05-1120", "078051120", "4111-1111-1111-1111", "card/4111111111111111",
         "tel:+14155550132", "415-555-0132", "https://app:hunter2@example.org/",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "AKIAIOSFODNN7EXAMPLE", "id?token=abcdef",
-        "s3/x?sig=abcdef",
+        "s3/x?sig=abcdef", "the+patient+told+me+that+his+knee+hurts",
+        "the_patient_told_me_that_his_knee_hurts",
+        "dGhlIHBhdGllbnQgdG9sZCBtZSB0aGF0IGhpcyBrbmVlIGh1cnRz",
         "ghp_0123456789abcdefghijABCDEFGHIJ012345", "ip/192.168.17.4",
     ],
 )  # fmt: skip

@@ -240,5 +240,7 @@ def test_versions_that_belong_to_the_name(name: str, version: str | None) -> Non
 def test_another_version_is_another_detector() -> None:
     """S5 is defamation in Llama Guard 3 alone, so it must not be read by its file."""
     result = run("llama-guard", "unsafe\nS5", detector_version="2")
-    assert "HARM.SPEECH.Defamation" not in result.taxonomy
-    assert (result.decision, result.detector_map) == ("fallback", None)
+    assert (result.detector, result.taxonomy) == ("llama-guard-2", ("HARM.ADVICE.Other",))
+    unknown = run("llama-guard", "unsafe\nS5", detector_version="9")
+    assert "HARM.SPEECH.Defamation" not in unknown.taxonomy
+    assert (unknown.decision, unknown.detector_map) == ("fallback", None)
