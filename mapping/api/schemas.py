@@ -17,7 +17,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from mapping.services import MapItem
 
@@ -190,7 +190,12 @@ class BatchRequest(_Model):
 def validation_errors(error: ValidationError) -> list[dict[str, str]]:
     """pydantic's findings as JSON pointers and sentences, without the values that were sent."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [{"pointer": _pointer(item["loc"]), "detail": item["msg"]} for item in found[:20]]
+    return [{"pointer": _pointer(item["loc"]), "detail": _detail(item)} for item in found[:20]]
+
+
+def _detail(item: ErrorDetails) -> str:
+    """pydantic's sentence, except where it would name a class of ours."""
+    return "Give an object" if item["type"] == "model_type" else item["msg"]
 
 
 # Only what looks like the name of a field is said back: other keys are the caller's own text, and
@@ -199,7 +204,7 @@ _FIELD_NAME = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
 def _pointer(location: Sequence[int | str]) -> str:
-    return "/" + "/".join(
-        str(part) if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "*"
+    return "".join(
+        f"/{part}" if isinstance(part, int) or _FIELD_NAME.fullmatch(part) else "/*"
         for part in location
     )

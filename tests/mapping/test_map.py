@@ -237,6 +237,11 @@ class TestRefusals:
         assert [e["pointer"] for e in problem["errors"]] == [pointer]
         assert stored(acme) == []
 
+    @pytest.mark.parametrize("item", [[], 1, "text", False], ids=str)
+    def test_an_item_that_is_no_object(self, send: Send, item: Any) -> None:
+        """The whole document's pointer is empty (RFC 6901): "/" would name a key of no letters."""
+        assert send(item)["errors"] == [{"pointer": "", "detail": "Give an object"}]
+
     def test_a_label_that_is_too_long_is_not_repeated_in_full(self, send: Send) -> None:
         name = "x" * (LIMITS.label_chars + 1)
         problem = send({**ITEM, "label_descriptions": {name: "y"}})
