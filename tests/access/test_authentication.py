@@ -172,3 +172,15 @@ def test_events_go_to_the_keys_tenant_alone(api: Api, acme: DemoTenant, globex: 
     for demo, seen in ((acme, mine), (globex, theirs)):
         page = api("GET", "/events", demo.read_key).json()
         assert [event["event_id"] for event in page["results"]] == [seen]
+
+
+def test_two_keys_that_disagree_are_refused(api: Api, acme: DemoTenant, globex: DemoTenant) -> None:
+    answer = api("POST", "/map", acme.key, json=ITEM, x_api_key=globex.key)
+    assert code(answer) == (401, "invalid_credentials")
+    assert api("POST", "/map", acme.key, json=ITEM, x_api_key=acme.key).status_code == 200
+
+
+def test_answers_are_not_kept_by_caches(api: Api, acme: DemoTenant) -> None:
+    for answer in (api("GET", "/events", acme.key), api("GET", "/events")):
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -54,12 +54,14 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 def _secret_in(meta: dict[str, Any]) -> str | None:
+    """The key as sent; "" for one that cannot count: two headers that disagree, another scheme."""
     header = meta.get("HTTP_AUTHORIZATION")
-    if header:
-        kind, _, secret = header.partition(" ")
-        return secret.strip() if kind.lower() == "bearer" else ""
-    direct = meta.get("HTTP_X_API_KEY")
-    return direct.strip() if direct else None
+    direct = meta.get("HTTP_X_API_KEY", "").strip()
+    if not header:
+        return direct or None
+    kind, _, secret = header.partition(" ")
+    secret = secret.strip()
+    return secret if kind.lower() == "bearer" and direct in ("", secret) else ""
 
 
 def names_tenant(text: str, tenant: TenantRef) -> bool:
