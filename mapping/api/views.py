@@ -43,9 +43,12 @@ class _MappingView(TenantApiView):
     def answer(self, request: Request, mapped: Sequence[services.MappedItem], body: Any) -> Any:
         """Store events and answer in one transaction; once, if an Idempotency-Key came."""
 
+        # Written out first: without an Idempotency-Key, what is stored stays stored.
+        encoded = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+
         def action() -> Answer:
             services.store_items(mapped=mapped)
-            return Answer(200, orjson.dumps(body, option=orjson.OPT_UTC_Z))
+            return Answer(200, encoded)
 
         answer = retry_lost_connection(
             lambda: answer_once(
