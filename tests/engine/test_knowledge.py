@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mapping.engine import Knowledge, KnowledgeError
-from tests.engine.support import FILES, NAMES, document, documents, knowledge
+from tests.engine.support import NAMES, document, documents, knowledge
 
 TAXONOMY = {
     "edition": "2026.11",
