@@ -200,6 +200,24 @@ def _crosswalk_problems(
             place = document.place(("rows", index))
             yield f"{place}: {' and '.join(pair)} stand twice. Remove one of the rows."
         seen.add(pair)
+    yield from _no_control_problems(document, known)
+
+
+def _no_control_problems(document: Document, known: set[str]) -> Iterator[str]:
+    """A label without controls here, said in so many words, must exist and have no row."""
+    related = {
+        row["label"] for row in document.data["rows"] if row["relationship"] != "not_related"
+    }
+    seen: set[str] = set()
+    for index, entry in enumerate(document.data.get("no_controls", [])):
+        label, place = entry["label"], document.place(("no_controls", index))
+        if label not in known:
+            yield f"{place}: {label} is no label or branch of the taxonomy. Use one of them."
+        elif related & set(branches(label)):
+            yield f"{place}: {label} has controls in rows. Remove the entry or those rows."
+        elif label in seen:
+            yield f"{place}: {label} stands twice. Remove one of the entries."
+        seen.add(label)
 
 
 def _row_problems(

@@ -19,7 +19,7 @@ class Controls(NamedTuple):
 
     by_label: dict[str, tuple[str, ...]]  # canonical label -> sorted `framework@edition:code`
     frameworks: tuple[str, ...]  # `framework@edition`, sorted
-    crosswalks: dict[str, str]  # framework -> version of its crosswalk
+    crosswalks: dict[str, str]  # `framework@edition` -> version of its crosswalk
 
 
 def build_controls(
@@ -42,10 +42,10 @@ def build_controls(
     collected: dict[str, set[str]] = {}
     versions: dict[str, str] = {}
     for document in crosswalks:
-        framework, version = _crosswalk(document, codes, names, collected, min_strength)
-        if framework in versions:
-            fail(f"crosswalks/{framework}.yaml", "framework", "given twice", "Keep one file")
-        versions[framework] = version
+        key, version = _crosswalk(document, codes, names, collected, min_strength)
+        if key in versions:
+            fail(f"crosswalks/{key}", "framework", "given twice", "Keep one file per edition")
+        versions[key] = version
     by_label = {label: tuple(sorted(found)) for label, found in collected.items()}
     return Controls(by_label, tuple(sorted(codes)), versions)
 
@@ -93,7 +93,7 @@ def _crosswalk(
     for (leaf, code), row in nearest.items():
         if row["relationship"] != NOT_RELATED and row["strength"] >= min_strength:
             collected.setdefault(leaf, set()).add(f"{key}:{code}")
-    return name, text_of(body, "version", file)
+    return key, text_of(body, "version", file)
 
 
 def _covers(branch: str, label: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mapping.engine import Knowledge, KnowledgeError
-from tests.engine.support import FILES, NAMES, document, documents, knowledge
+from tests.engine.support import NAMES, document, documents, knowledge
 
 TAXONOMY = {
     "edition": "2026.11",
@@ -81,9 +81,8 @@ def test_versions_of_all_that_is_shipped() -> None:
     versions = knowledge().versions
     assert versions.taxonomy == "2026.11"
     assert tuple(versions.detector_maps) == NAMES
-    shipped = {path.stem for path in (FILES / "frameworks").glob("*.yaml")}
-    assert {framework.split("@")[0] for framework in versions.frameworks} == shipped
-    assert set(versions.crosswalks) == {path.stem for path in (FILES / "crosswalks").glob("*.yaml")}
+    for kind, found in (("frameworks", versions.frameworks), ("crosswalks", versions.crosswalks)):
+        assert set(found) == {f"{d['framework']}@{d['edition']}" for d in documents(kind)}
     assert (versions.model, versions.calibrator) == (None, None)
 
 
@@ -264,8 +263,20 @@ def test_files_given_twice_and_names_claimed_twice() -> None:
     with pytest.raises(KnowledgeError, match="frameworks/soc2@2017: framework: given twice"):
         Knowledge.from_documents(TAXONOMY, [], [FRAMEWORK, FRAMEWORK], [])
     walks = [crosswalk(row("PII", "CC6.7"))] * 2
-    with pytest.raises(KnowledgeError, match=r"crosswalks/soc2\.yaml: framework: given twice"):
+    with pytest.raises(KnowledgeError, match="crosswalks/soc2@2017: framework: given twice"):
         Knowledge.from_documents(TAXONOMY, [], [FRAMEWORK], walks)
+
+
+def test_two_editions_of_a_framework_stand_side_by_side() -> None:
+    newer = {**FRAMEWORK, "edition": "2026", "controls": [{"code": "CC6.7:2026"}]}
+    walks = [
+        crosswalk(row("PII", "CC6.7")),
+        crosswalk(row("PII", "CC6.7:2026"), edition="2026", version="2026.11.3"),
+    ]
+    both = Knowledge.from_documents(TAXONOMY, [], [FRAMEWORK, newer], walks)
+    assert both.controls["PII.Contact.Email"] == ("soc2@2017:CC6.7", "soc2@2026:CC6.7:2026")
+    assert both.versions.frameworks == ("soc2@2017", "soc2@2026")
+    assert both.versions.crosswalks == {"soc2@2017": "2026.11.1", "soc2@2026": "2026.11.3"}
 
 
 @pytest.mark.parametrize("junk", [None, 3, "text", [], {"edition": 1}, {1: 2}, {"labels": []}])

@@ -49,10 +49,12 @@ def test_the_shipped_files_are_in_force(folder: Path) -> None:
     assert release is not None
     assert release.taxonomy.labels.count() == 168
     controls = {str(f): f.controls.count() for f in release.frameworks.all()}
-    assert controls == {"soc2@2017": 61, "iso27001@2022": 93, "hipaa@2013": 128}
+    assert controls["soc2@2017"] == 61
+    assert (controls["owasp-llm@2025"], controls["owasp-llm@2026"]) == (10, 10)
+    assert (len(controls), sum(controls.values())) == (16, 927)
     files = sorted((folder / "detectors").glob("*.yaml"))
     assert release.detectors.count() == len(files)
-    assert {c.rows.count() > 100 for c in release.crosswalks.all()} == {True}
+    assert {c.rows.count() > 50 for c in release.crosswalks.all()} == {True}
 
 
 def test_documents_are_the_files(folder: Path) -> None:
@@ -138,7 +140,9 @@ def test_a_file_that_is_gone_leaves_the_next_release(folder: Path) -> None:
     (folder / "frameworks" / "hipaa.yaml").unlink()
     report = load(folder)
     assert report.released
-    assert {f["framework"] for f in current_documents().frameworks} == {"soc2", "iso27001"}
+    left = {f["framework"] for f in current_documents().frameworks}
+    assert "hipaa" not in left
+    assert {"soc2", "iso27001", "owasp-llm"} <= left
 
 
 def test_a_newer_taxonomy_needs_crosswalks_of_its_own(folder: Path) -> None:

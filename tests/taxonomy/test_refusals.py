@@ -13,6 +13,7 @@ from taxonomy.validation import validate
 TAXONOMY = "taxonomy/2026.11.yaml"
 SOC2, ISO = "frameworks/soc2.yaml", "frameworks/iso27001.yaml"
 TO_SOC2, TO_ISO = "crosswalks/soc2.yaml", "crosswalks/iso27001.yaml"
+TO_PCI = "crosswalks/pci-dss.yaml"
 PRESIDIO = "detectors/presidio.yaml"
 Edit = Callable[[str, str, str], None]
 
@@ -62,6 +63,14 @@ def test_the_shipped_files_pass(folder: Path) -> None:
         (TO_SOC2, 'edition: "2017"', 'edition: "2022"', "no file for soc2@2022"),
         (TO_SOC2, 'version: "2026.11.1"', 'version: "2025.09.1"', "another taxonomy than 2026.11"),
         (TO_SOC2, 'version: "2026.11.1"', 'version: "v1"', "does not match"),
+        (
+            TO_PCI,
+            "no_controls:\n  - {label: PII,",
+            "no_controls:\n  - {label: SECRET,",
+            "SECRET has controls in rows",
+        ),
+        (TO_PCI, "{label: BIAS,", "{label: PII,", "PII stands twice"),
+        (TO_PCI, "{label: BIAS,", "{label: BLAS,", "BLAS is no label or branch"),
         (PRESIDIO, "PII.Person.Age", "PII.Person.Years", "not in taxonomy 2026.11"),
     ],
 )
