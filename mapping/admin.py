@@ -256,7 +256,13 @@ def _controls(event: MappingEvent) -> list[dict[str, Any]]:
         for row in controls_for(label, release):
             edition = row.control.edition
             group = frameworks.setdefault(
-                str(edition), {"name": edition.short_name, "id": str(edition), "controls": {}}
+                str(edition),
+                {
+                    "name": edition.short_name,
+                    "id": str(edition),
+                    "answered": edition.framework in settings.CONFIG.mapping.frameworks,
+                    "controls": {},
+                },
             )
             entry = group["controls"].setdefault(
                 row.control.code,
@@ -267,7 +273,12 @@ def _controls(event: MappingEvent) -> list[dict[str, Any]]:
             entry["strength"] = max(entry["strength"], row.strength)
             if row.evidence == Evidence.DIRECT:
                 entry["evidence"] = row.evidence
-    return [_by_evidence(group) for _, group in sorted(frameworks.items())]
+    return [
+        _by_evidence(group)
+        for _, group in sorted(
+            frameworks.items(), key=lambda entry: (not entry[1]["answered"], entry[0])
+        )
+    ]
 
 
 def _by_evidence(group: dict[str, Any]) -> dict[str, Any]:

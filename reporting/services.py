@@ -54,7 +54,7 @@ def check_request(*, framework: str, period_start: date, period_end: date) -> Fr
     choices = framework_choices()
     named = [c for c in choices if framework in (c.framework, f"{c.framework}@{c.edition}")]
     if not named:
-        known = ", ".join(choice.framework for choice in choices) or "none"
+        known = ", ".join(dict.fromkeys(choice.framework for choice in choices)) or "none"
         raise ReportRequestError("framework", f"There is no such framework. Known ones: {known}.")
     if period_start > period_end:
         raise ReportRequestError("period_end", "The last day lies before the first day.")

@@ -50,6 +50,10 @@ class Mapping(Section):
     confidence_threshold: Probability = Field(
         default=0.6, description="Mappings under this probability are not taken without review"
     )
+    frameworks: list[str] = Field(
+        default=["soc2", "iso27001", "hipaa"],
+        description="An answer names controls of these frameworks; reports offer all loaded ones",
+    )
     controls_min_strength: int = Field(
         default=5,
         ge=0,
