@@ -3,6 +3,8 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from taxonomy.models import Severity
+
 
 class Decision(models.TextChoices):
     """What became of one detector output."""
@@ -12,17 +14,6 @@ class Decision(models.TextChoices):
     FALLBACK = "fallback", "Unknown label"
     REVIEW = "review", "Needs review"
     ERROR = "error", "Detector error"
-
-
-class Severity(models.TextChoices):
-    """Severity of an event: the highest of its findings."""
-
-    NONE = "none", "None"
-    INFO = "info", "Info"
-    LOW = "low", "Low"
-    MEDIUM = "medium", "Medium"
-    HIGH = "high", "High"
-    CRITICAL = "critical", "Critical"
 
 
 class MappingEvent(models.Model):

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import connection
 
-from mapping.models import Decision, Severity
+from mapping.models import Decision
+from taxonomy.models import Severity
 from tenants.context import require_tenant
 
 DAYS = 7

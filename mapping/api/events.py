@@ -17,10 +17,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mapping.api.schemas import MomentInUtc, PlainText, validation_errors
-from mapping.models import Decision, MappingEvent, Severity
+from mapping.models import Decision, MappingEvent
 from mapping.selectors import events
 from pillars.api.pages import CursorPages
 from pillars.problems import Problem
+from taxonomy.models import Severity
 
 
 def _digits(value: Any) -> Any:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from access.keys.models import ApiKey
 from access.usage.models import KeyUse
 from audit.models import AuditEntry
-from mapping.models import Decision, Severity
+from mapping.models import Decision
 from mapping.overview import (
     DAYS,
     DECISION_ORDER,
@@ -23,7 +23,7 @@ from mapping.overview import (
 from pillars import health
 from pillars.badges import state_badge
 from reporting.models import Report
-from taxonomy.models import KnowledgeRelease
+from taxonomy.models import KnowledgeRelease, Severity
 from taxonomy.selectors import current_release
 from tenants.context import current_schema
 from tenants.models import Tenant, TenantState

@@ -21,3 +21,9 @@ def count(value: int) -> str:
 def environment(name: str) -> str:
     """An environment's name; events may come without one."""
     return "not stated" if name == "not_stated" else name
+
+
+@register.filter
+def minus(number: int, other: int) -> int:
+    """The difference of two counts."""
+    return number - other

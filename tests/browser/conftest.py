@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.stack import Login, OwnStack, Stack
 from tests.browser.visitor import CHROMIUM, Visitor, launch
+from tests.support.stack import Login, OwnStack, Stack
 
 Enter = Callable[..., Visitor]
 

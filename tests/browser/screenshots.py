@@ -15,8 +15,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from deploy.local.state import REPOSITORY, StateDir
-from tests.browser.stack import Stack
 from tests.browser.visitor import CHROMIUM, Visitor, launch
+from tests.support.stack import Stack
 
 EVENTS = "/admin/mapping/mappingevent/"
 

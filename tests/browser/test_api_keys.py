@@ -4,8 +4,8 @@ import json
 import re
 
 from tests.browser.conftest import Enter
-from tests.browser.stack import Stack
 from tests.browser.visitor import Visitor
+from tests.support.stack import Stack
 
 KEYS = "/admin/keys/apikey/"
 SECRET = re.compile(r"plr_[0-9A-Za-z]{10}_[0-9A-Za-z]{36}")

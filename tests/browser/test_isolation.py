@@ -1,7 +1,7 @@
 """Who is logged in to one tenant is a stranger everywhere else."""
 
 from tests.browser.conftest import Enter
-from tests.browser.stack import Stack
+from tests.support.stack import Stack
 
 
 def test_a_session_of_one_tenant_gets_the_login_page_elsewhere(live: Stack, enter: Enter) -> None:

@@ -3,7 +3,7 @@
 import secrets
 
 from tests.browser.conftest import Enter
-from tests.browser.stack import Login, Stack
+from tests.support.stack import Login, Stack
 
 TENANTS = "/admin/tenants/tenant/"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser.conftest import Enter
-from tests.browser.stack import Stack
+from tests.support.stack import Stack
 
 EVENTS = "/admin/mapping/mappingevent/"
 # Swagger UI's own markup, which is not ours to mend.

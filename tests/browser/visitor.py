@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request, Response
 
-from tests.browser.stack import Login
+from tests.support.stack import Login
 
 CHROMIUM = next(
     (

@@ -19,9 +19,9 @@ import redis
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.state import StateDir, read_json
-from tests.browser.stack import OwnStack, Stack
 from tests.privacy import traffic
 from tests.privacy.canaries import CANARIES, TEXTS, Search, Sighting
+from tests.support.stack import OwnStack, Stack
 
 # Kept on purpose, as the name of an API key: so that the search is seen to find what is there.
 KEPT = {"kept": ("Kept gateway of mirabelle.quux@kept.example.org", ("mirabelle.quux",))}
@@ -32,9 +32,9 @@ class Flooded:
 
     def __init__(self, own: OwnStack, stack: Stack) -> None:
         self.own, self.stack = own, stack
-        self.state = StateDir.from_environment(own._environment)
+        self.state = StateDir.from_environment(own.environment)
         self.urls: dict[str, Any] = read_json(self.state.state_file)
-        self.service = traffic.Service(int(own._environment["PILLARS_PORT"]), stack.api_key())
+        self.service = traffic.Service(int(own.environment["PILLARS_PORT"]), stack.api_key())
         self.statuses: dict[str, set[int]] = {}
         self.answers: list[Any] = []
         self.key_page = 0
@@ -47,12 +47,12 @@ class Flooded:
             self.answers += traffic.send_items(self.service, canary)
             self._send_others("all well", canary)
         for part in ("postgres", "broker"):
-            self.own._run("stop", part)
+            self.own.run("stop", part)
             try:
                 for canary in TEXTS.values():
                     self._send_fields(f"no {part}", canary)
             finally:
-                self.own._run("start", part)
+                self.own.run("start", part)
             self._wait_until_ready()
         self._leave_work_in_the_queue()
         self.key_page = self.admin.post(
@@ -93,7 +93,7 @@ class Flooded:
 
     def _leave_work_in_the_queue(self) -> None:
         """What a request has the worker do stays in the broker, to be searched."""
-        self.own._run("stop", "worker")
+        self.own.run("stop", "worker")
         today = time.strftime("%Y-%m-%d", time.gmtime())
         wanted = {"framework": "soc2", "period_start": today, "period_end": today}
         status, _ = self.service.call("POST", "/reports", wanted, User_Agent=TEXTS["jwt"])

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 from deploy.local.state import REPOSITORY
-from tests.browser.stack import Login
+from tests.support.stack import Login
 
 Headers = dict[str, str]
 EXAMPLES = REPOSITORY / "pillars-detectors" / "examples" / "raw-outputs.jsonl"

@@ -20,8 +20,8 @@ import pytest
 
 from deploy.local import control
 from deploy.local.state import StateDir, read_json
-from tests.browser.stack import OwnStack, Stack
 from tests.stack.load import KEYED, PLAIN, Load
+from tests.support.stack import OwnStack, Stack
 
 pytestmark = pytest.mark.stack
 # How lines begin that granian and Celery write about themselves, outside of our logging; the long
@@ -38,12 +38,12 @@ class Running:
 
     def __init__(self, own: OwnStack, stack: Stack) -> None:
         self.own, self.stack = own, stack
-        self.state = StateDir.from_environment(own._environment)
-        self.port = int(own._environment["PILLARS_PORT"])
+        self.state = StateDir.from_environment(own.environment)
+        self.port = int(own.environment["PILLARS_PORT"])
         self.key = stack.api_key()
 
     def command(self, *words: str) -> None:
-        self.own._run(*words)
+        self.own.run(*words)
 
     def tenant_state(self, slug: str) -> str:
         """As `tenant list` says."""

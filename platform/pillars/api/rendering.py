@@ -54,7 +54,7 @@ class JsonNegotiation(BaseContentNegotiation):
 
 
 class JSONParser(BaseParser):
-    """Reads at most `limits.request_bytes` and parses strictly (no NaN, no duplicates of UTF-8)."""
+    """Reads at most `limits.request_bytes` and parses strictly: UTF-8, no NaN."""
 
     media_type = "application/json"
 

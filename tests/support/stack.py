@@ -1,4 +1,4 @@
-"""A whole local stack for the browser tests, driven by its command line, and its people."""
+"""A whole local stack of its own for tests, driven by its command line, and its people."""
 
 import json
 import os
@@ -87,7 +87,7 @@ class OwnStack:
         self._place = Path(tempfile.mkdtemp(prefix="pillars-browser-"))
         self._place.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
         inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
-        self._environment = {
+        self.environment = {
             **inherited,
             "PILLARS_STATE_DIR": str(self._place / "state"),
             "PILLARS_PORT": str(random_port()),
@@ -95,7 +95,7 @@ class OwnStack:
 
     def __enter__(self) -> Stack:
         try:
-            self._run("up")
+            self.run("up")
         except BaseException:
             self._remove()
             raise
@@ -103,18 +103,18 @@ class OwnStack:
 
     def __exit__(self, *_exception: object) -> None:
         try:
-            self._run("down")
+            self.run("down")
         finally:
             self._remove()
 
     def _remove(self) -> None:
         shutil.rmtree(self._place, ignore_errors=True)
 
-    def _run(self, *words: str) -> None:
+    def run(self, *words: str) -> None:
         result = subprocess.run(
             [sys.executable, "-m", "deploy.local", *words],
             cwd=REPOSITORY,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=240,
