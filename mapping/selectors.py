@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db.models import QuerySet
 from mapping.engine import Engine, KnowledgeError
 from mapping.knowledge import compile_documents
 from mapping.models import MappingEvent
-from taxonomy.selectors import current_documents, current_serial
+from taxonomy.selectors import current_documents, current_serial, documents_of
 from tenants.context import public_context, require_tenant
 
 
@@ -79,6 +80,27 @@ def _refresh() -> None:
         return
     threshold = settings.CONFIG.mapping.confidence_threshold
     _current = EngineInForce(documents.serial, Engine(knowledge, threshold=threshold))
+
+
+def versions_in_force() -> dict[str, Any]:
+    """One snapshot of every version behind an answer given now. Raises NoKnowledgeError."""
+    in_force = engine_in_force()
+    with public_context():
+        documents = documents_of(in_force.serial)
+    versions = in_force.engine.knowledge.versions
+    return {
+        "release": documents.serial,
+        "taxonomy": documents.taxonomy["edition"],
+        "frameworks": {
+            f"{d['framework']}@{d['edition']}": d["version"] for d in documents.frameworks
+        },
+        "crosswalks": {
+            f"{d['framework']}@{d['edition']}": d["version"] for d in documents.crosswalks
+        },
+        "detectors": {d["detector"]: d["version"] for d in documents.detectors},
+        "model": versions.model,
+        "calibrator": versions.calibrator,
+    }
 
 
 def forget_engine() -> None:

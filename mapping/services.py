@@ -7,17 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import uuid_utils
+from django.conf import settings
 
 from mapping.engine import (
     DetectorOutput,
+    Engine,
     MappingResult,
     recordable_label,
     recordable_ref,
 )
+from mapping.golden import GoldenFileError, GoldenReport, check_cases, read_cases
+from mapping.knowledge import compile_files
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
 from pillars.observability import metrics
@@ -87,6 +92,24 @@ def count_items(*, mapped: Sequence[MappedItem]) -> None:
         metrics.EVENTS.labels(detector, decision).inc(count)
     for method, count in methods.items():
         metrics.FINDINGS.labels(method).inc(count)
+
+
+def check_golden(*, directory: Path, detectors: frozenset[str] = frozenset()) -> GoldenReport:
+    """Answer the golden cases of a folder by the files beside them; loads and stores nothing.
+
+    `detectors`: names of files under golden/; all of them if empty. Raises KnowledgeFileError for
+    the knowledge files, GoldenFileError for the cases.
+    """
+    files = {path.stem: path for path in sorted((directory / "golden").glob("*.jsonl"))}
+    unknown = detectors - files.keys()
+    if unknown or not files:
+        names = ", ".join(sorted(unknown)) or "any detector"
+        raise GoldenFileError(f"{directory}/golden holds no cases for {names}. Check the name.")
+    engine = Engine(
+        compile_files(directory), threshold=settings.CONFIG.mapping.confidence_threshold
+    )
+    chosen = [files[name] for name in sorted(detectors or files)]
+    return check_cases(engine, (case for path in chosen for case in read_cases(path)))
 
 
 def _hasher(tenant: TenantRef) -> Callable[[str], str]:

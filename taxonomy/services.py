@@ -32,6 +32,7 @@ from taxonomy.validation import (
     canonical_labels,
     identity,
     newest_taxonomy,
+    unreached_labels,
     validate,
 )
 from tenants.context import public_context
@@ -54,6 +55,41 @@ class LoadReport:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a check of the files found. Problems stop a load; warnings do not."""
+
+    files: int
+    labels: int
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON output."""
+        return asdict(self)
+
+
+def check_knowledge(*, directory: Path, against_loaded: bool = True) -> CheckReport:
+    """All that a load would refuse, without loading anything.
+
+    `against_loaded` also looks for files that changed without a new version since they were
+    loaded; it needs the database, the other checks do not. Never raises KnowledgeFileError.
+    """
+    try:
+        documents = read_documents(directory)
+        validate(directory, documents)
+        _ask_other_apps(documents, 1)
+        if against_loaded:
+            with public_context():
+                problems = _unbumped(documents)
+            if problems:
+                raise KnowledgeFileError(problems)
+    except KnowledgeFileError as error:
+        return CheckReport(0, 0, problems=error.problems)
+    labels = len(newest_taxonomy(documents).data["labels"])
+    return CheckReport(len(documents), labels, warnings=tuple(unreached_labels(documents)))
+
+
 def load_knowledge(*, directory: Path, actor: str) -> LoadReport:
     """Load every file of the folder, and release the set if it differs from the one in force.
 
@@ -67,7 +103,7 @@ def load_knowledge(*, directory: Path, actor: str) -> LoadReport:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOAD_LOCK])
         in_force = current_release()
-        _ask_other_apps(documents, in_force)
+        _ask_other_apps(documents, _next_serial(in_force))
         loaded = _load_editions(documents)
         report = _release(documents, loaded, in_force, actor)
         if report.released:
@@ -80,12 +116,12 @@ def load_knowledge(*, directory: Path, actor: str) -> LoadReport:
     return report
 
 
-def _ask_other_apps(documents: list[Document], in_force: KnowledgeRelease | None) -> None:
+def _ask_other_apps(documents: list[Document], serial: int) -> None:
     def data(kind: str) -> list[dict[str, Any]]:
         return [document.data for document in documents if document.kind == kind]
 
     candidate = KnowledgeDocuments(
-        serial=_next_serial(in_force),
+        serial=serial,
         taxonomy=newest_taxonomy(documents).data,
         detectors=data("detector"),
         frameworks=data("framework"),
@@ -111,10 +147,25 @@ class _Loaded:
 
 
 def _load_editions(documents: list[Document]) -> _Loaded:
+    problems = _unbumped(documents)
+    if problems:
+        raise KnowledgeFileError(problems)
     loaded = _Loaded()
-    problems: list[str] = []
     frameworks: dict[tuple[str, ...], FrameworkEdition] = {}
     for document in documents:  # frameworks come before the crosswalks that point at them
+        existing = _existing(document)
+        row = existing or _CREATE[document.kind](document, frameworks)
+        (loaded.unchanged if existing else loaded.added).append(document.name)
+        loaded.rows[document.name] = row
+        if isinstance(row, FrameworkEdition):
+            frameworks[row.framework, row.edition] = row
+    return loaded
+
+
+def _unbumped(documents: list[Document]) -> list[str]:
+    """Files that changed and kept their version: what is loaded never changes."""
+    problems: list[str] = []
+    for document in documents:
         existing = _existing(document)
         if existing is not None and existing.sha256 != document.sha256:
             field_name = "edition" if document.kind == "taxonomy" else "version"
@@ -122,15 +173,7 @@ def _load_editions(documents: list[Document]) -> _Loaded:
                 f"{document.place((field_name,))}: {identity(document)[-1]} is loaded already "
                 f"with another content. Give the changed file a new {field_name}."
             )
-            continue
-        row = existing or _CREATE[document.kind](document, frameworks)
-        (loaded.unchanged if existing else loaded.added).append(document.name)
-        loaded.rows[document.name] = row
-        if isinstance(row, FrameworkEdition):
-            frameworks[row.framework, row.edition] = row
-    if problems:
-        raise KnowledgeFileError(problems)
-    return loaded
+    return problems
 
 
 def _existing(document: Document) -> Edition | None:

@@ -168,6 +168,29 @@ def _detector_problems(document: Document, taxonomy: Document) -> Iterator[str]:
                 )
 
 
+def unreached_labels(documents: Iterable[Document]) -> Iterator[str]:
+    """Labels of the taxonomy in force that no detector's file leads to, as warnings.
+
+    Not a fault by itself: a label can wait for a detector, or come from a model. OTHER.* are
+    outcomes of the engine.
+    """
+    documents = list(documents)
+    taxonomy = newest_taxonomy(documents)
+    reached = {
+        canonical
+        for document in documents
+        if document.kind == "detector"
+        for meaning in document.data["labels"].values()
+        for canonical in canonical_labels(meaning)
+    }
+    for label in taxonomy.data["labels"]:
+        if label not in reached and branches(label)[-1] != OTHER:
+            yield (
+                f"{taxonomy.place(('labels', label))}: no detector's label leads to {label}. "
+                "Map one to it if a detector can find it."
+            )
+
+
 def canonical_labels(meaning: dict[str, Any]) -> list[str]:
     """The canonical labels of an entry of a detector file; none unless it is mapped."""
     canonical = meaning.get("canonical", [])

@@ -24,7 +24,7 @@ def test_golden_case(name: str, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_cases_cover_all_outcomes(name: str) -> None:
     cases = golden(name)
-    assert 15 <= len(cases) <= 40
+    assert len(cases) >= 15
     assert len({case["id"] for case in cases}) == len(cases)
     decisions = {case["expect"]["decision"] for case in cases}
     assert {"mapped", "safe", "error", "fallback"} <= decisions

@@ -1,10 +1,15 @@
 """Spoilt knowledge files are refused, with the file, the line and what to do."""
 
+import json
 import re
+import shutil
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
@@ -18,14 +23,64 @@ PRESIDIO = "detectors/presidio.yaml"
 Edit = Callable[[str, str, str], None]
 
 
+# Enough to make every mistake in, and quickly read: the whole set is checked once.
+KEPT = {
+    "taxonomy": {"2026.11"},
+    "frameworks": {"soc2", "iso27001", "pci-dss"},
+    "crosswalks": {"soc2", "iso27001", "pci-dss"},
+    "detectors": {"presidio", "detoxify", "llama-guard-3"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A few of the shipped files, copied."""
+    from django.conf import settings
+
+    copy = tmp_path / "knowledge"
+    shutil.copytree(settings.KNOWLEDGE_DIR / "schemas", copy / "schemas")
+    for kind, names in KEPT.items():
+        (copy / kind).mkdir()
+        for name in names:
+            shutil.copy(settings.KNOWLEDGE_DIR / kind / f"{name}.yaml", copy / kind)
+    return copy
+
+
+def validate_config(folder: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """The command's JSON, and what it failed with ("" if it did not)."""
+    out = StringIO()
+    failure = ""
+    try:
+        call_command(
+            "validate_config", "--json", "--files-only", "--directory", folder, *options, stdout=out
+        )
+    except CommandError as error:
+        failure = str(error)
+    return json.loads(out.getvalue()), failure
+
+
 def problems_of(folder: Path) -> tuple[str, ...]:
     with pytest.raises(KnowledgeFileError) as caught:
         validate(folder, read_documents(folder))
     return caught.value.problems
 
 
-def test_the_shipped_files_pass(folder: Path) -> None:
-    validate(folder, read_documents(folder))
+def test_the_shipped_files_pass() -> None:
+    from django.conf import settings
+
+    report, failure = validate_config(settings.KNOWLEDGE_DIR)
+    assert (report["problems"], failure) == ([], "")
+    assert report["labels"] == 168
+    assert report["files"] > 100
+
+
+def test_a_label_that_no_detector_leads_to_is_a_warning(folder: Path) -> None:
+    report, failure = validate_config(folder)
+    assert failure == ""
+    assert any("no detector's label leads to SECRET." in line for line in report["warnings"])
+    assert not any("OTHER." in line for line in report["warnings"])
+    _, failure = validate_config(folder, "--strict")
+    assert failure == f"{len(report['warnings'])} warnings."
 
 
 @pytest.mark.parametrize(
@@ -72,13 +127,24 @@ def test_the_shipped_files_pass(folder: Path) -> None:
         (TO_PCI, "{label: BIAS,", "{label: PII,", "PII stands twice"),
         (TO_PCI, "{label: BIAS,", "{label: BLAS,", "BLAS is no label or branch"),
         (PRESIDIO, "PII.Person.Age", "PII.Person.Years", "not in taxonomy 2026.11"),
+        (PRESIDIO, "  AGE: {canonical: PII.Person.Age}", "  AGE: {}", "is not valid under"),
+        (PRESIDIO, "  AGE: {", "  AGE: {unmapped: unclear what, ", "is valid under each of"),
+        (PRESIDIO, "  AGE: {", "  AU_ABN: {", "stands here twice"),
+        (PRESIDIO, "detector: presidio\n", "detector: Presidio!\n", "does not match"),
+        (PRESIDIO, "threshold: 0.5", "threshold: 5", "5 is greater than the maximum"),
+        (PRESIDIO, "threshold: 0.5", "treshold: 0.5", "'treshold' was unexpected"),
+        (PRESIDIO, 'version: "2026.11.1"', 'version: "one"', "does not match"),
+        (PRESIDIO, 'version: "2026.11.1"\n', "", "'version' is a required property"),
+        (PRESIDIO, "recipes:\n", "recipes: []\nold:\n", "'old' was unexpected"),
     ],
 )
 def test_one_mistake_gives_one_clear_line(
     folder: Path, edit: Edit, file: str, old: str, new: str, message: str
 ) -> None:
     edit(file, old, new)
-    problems = problems_of(folder)
+    report, failure = validate_config(folder)
+    problems = report["problems"]
+    assert failure == f"{len(problems)} problems."
     fitting = [problem for problem in problems if message in problem]
     assert fitting, problems
     assert re.match(rf"{re.escape(file)}:\d+: ", fitting[0])
