@@ -2,11 +2,13 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.db import connection, transaction
 
 from audit.services import record
+from taxonomy.bundles import unpack_bundle
 from taxonomy.documents import Document, digest, read_documents
 from taxonomy.errors import KnowledgeFileError
 from taxonomy.models import (
@@ -114,6 +116,16 @@ def load_knowledge(*, directory: Path, actor: str) -> LoadReport:
                 detail={"added": report.added},
             )
     return report
+
+
+def import_bundle(*, path: Path, schemas: Path, actor: str) -> LoadReport:
+    """Load the release that a bundle holds, and put it in force. `schemas`: our JSON Schemas.
+
+    All or nothing, like load_knowledge. Raises KnowledgeFileError.
+    """
+    with TemporaryDirectory() as folder:
+        unpack_bundle(path, Path(folder), schemas)
+        return load_knowledge(directory=Path(folder), actor=actor)
 
 
 def _ask_other_apps(documents: list[Document], serial: int) -> None:

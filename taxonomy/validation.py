@@ -17,6 +17,7 @@ from taxonomy.errors import KnowledgeFileError
 
 SAFE = "OTHER.Safe"
 OTHER = "OTHER"
+SCHEMAS = "schemas"  # the folder of the JSON Schemas
 
 
 def branches(label: str) -> list[str]:
@@ -45,7 +46,7 @@ def validate(directory: Path, documents: list[Document]) -> None:
 
 def _schema_problems(directory: Path, documents: list[Document]) -> Iterator[str]:
     validators = {
-        kind: _validator(directory / "schemas" / f"{kind}.schema.json")
+        kind: _validator(directory / SCHEMAS / f"{kind}.schema.json")
         for kind in KINDS.values()
         if any(document.kind == kind for document in documents)
     }
