@@ -23,9 +23,20 @@ from mapping.engine import (
 )
 from mapping.golden import GoldenFileError, GoldenReport, check_cases, read_cases
 from mapping.knowledge import compile_files
+from mapping.onboarding import (
+    Row,
+    detector_file,
+    first_cases,
+    propose_rows,
+    read_label_list,
+    write_detector,
+)
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
 from pillars.observability import metrics
+from taxonomy.documents import read_documents
+from taxonomy.errors import KnowledgeFileError
+from taxonomy.validation import newest_taxonomy
 from tenants.selectors import TenantRef, tenant_hash_key
 
 SCHEMA_VERSION = "2"
@@ -110,6 +121,63 @@ def check_golden(*, directory: Path, detectors: frozenset[str] = frozenset()) ->
     )
     chosen = [files[name] for name in sorted(detectors or files)]
     return check_cases(engine, (case for path in chosen for case in read_cases(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorDraft:
+    """The files that were written for a new detector, and what was proposed for each label."""
+
+    paths: list[Path]
+    rows: list[Row]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON output."""
+        labels = [
+            {
+                "label": row.vendor.label,
+                "canonical": row.chosen,
+                "proposals": [proposal._asdict() for proposal in row.proposals],
+            }
+            for row in self.rows
+        ]
+        return {"files": [str(path) for path in self.paths], "labels": labels}
+
+
+def add_detector(
+    *,
+    directory: Path,
+    detector: str,
+    vendor: str,
+    category: str,
+    source: str,
+    detector_versions: str,
+    labels: str,
+    accept_lexical: bool = False,
+) -> DetectorDraft:
+    """Write a new detector's file and first golden cases, unless they would be refused.
+
+    `labels`: text of the vendor's list (see onboarding.read_label_list). Both files stay only if
+    the whole folder is still valid with them. Raises OnboardingError, KnowledgeFileError.
+    """
+    taxonomy = newest_taxonomy(read_documents(directory)).data
+    rows = propose_rows(taxonomy, read_label_list(labels), accept_lexical=accept_lexical)
+    head = {
+        "detector": detector,
+        "vendor": vendor,
+        "version": f"{taxonomy['edition']}.1",
+        "category": category,
+        "detector_versions": detector_versions,
+        "sources": [source],
+    }
+    cases = first_cases(detector, rows)
+    paths = write_detector(directory, detector, detector_file(head, rows), cases)
+    try:
+        compile_files(directory)
+    except KnowledgeFileError:
+        for path in paths:
+            path.unlink()
+        raise
+    return DetectorDraft(paths, rows)
 
 
 def _hasher(tenant: TenantRef) -> Callable[[str], str]:

@@ -1,0 +1,88 @@
+"""`manage.py add_detector`: a detector's file and its first golden cases from a list of labels."""
+
+import json
+import re
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from mapping.onboarding import OnboardingError, Row
+from mapping.services import DetectorDraft, add_detector
+from taxonomy.errors import KnowledgeFileError
+
+_ASKED = {
+    "vendor": "Who makes the detector? ",
+    "category": "What does it look for (pii, content-safety, …)? ",
+    "source": "Where are its labels published? ",
+    "labels": "File with its labels (CSV, JSON, YAML or one a line): ",
+}
+
+
+class Command(BaseCommand):
+    """Thin caller of mapping.services.add_detector. Exit status 1: nothing was written."""
+
+    help = "Write a detector's file and first golden cases; asks at a terminal for what is missing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("detector", help="its name in requests: small letters, digits, hyphens")
+        parser.add_argument("--vendor", help="who makes it")
+        parser.add_argument("--category", help="pii, secrets, prompt-injection, content-safety, …")
+        parser.add_argument("--source", help="public source of its labels")
+        parser.add_argument("--labels", help="file with its labels; - reads standard input")
+        parser.add_argument("--detector-versions", default="any", help="versions it holds for")
+        parser.add_argument(
+            "--accept-lexical", action="store_true", help="choose what is only alike, too"
+        )
+        parser.add_argument("--directory", type=Path, default=settings.KNOWLEDGE_DIR)
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        given = {name: options[name] or self._ask(name) for name in _ASKED}
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", options["detector"]):
+            raise CommandError("A name has small letters, digits and hyphens, such as my-detector.")
+        try:
+            source = given["labels"]
+            text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+            draft = add_detector(
+                directory=options["directory"],
+                detector=options["detector"],
+                vendor=given["vendor"],
+                category=given["category"],
+                source=given["source"],
+                detector_versions=options["detector_versions"],
+                labels=text,
+                accept_lexical=options["accept_lexical"],
+            )
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{given['labels']} cannot be read ({error}).") from None
+        except (OnboardingError, KnowledgeFileError) as error:
+            raise CommandError(f"Nothing was written.\n{error}") from None
+        self._report(draft, as_json=options["json"])
+
+    def _ask(self, name: str) -> str:
+        if not sys.stdin.isatty():
+            raise CommandError(f"Give --{name}: there is no terminal to ask at.")
+        return input(_ASKED[name]).strip()
+
+    def _report(self, draft: DetectorDraft, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(draft.as_dict(), indent=2))
+            return
+        for row in draft.rows:
+            self.stdout.write(f"{row.vendor.label:<40} {_meaning(row)}")
+        open_rows = sum(row.chosen is None for row in draft.rows)
+        self.stdout.write("wrote " + ", ".join(map(str, draft.paths)))
+        self.stdout.write(
+            f"Next: decide what is undecided ({open_rows} labels); add a recipe for each shape of "
+            "the output; then run validate_config, check_golden and load_config."
+        )
+
+
+def _meaning(row: Row) -> str:
+    if row.chosen is not None:
+        return f"{row.chosen} ({row.proposals[0].reason})"
+    return "undecided: " + (", ".join(p.canonical for p in row.proposals) or "nothing near")
