@@ -1,4 +1,4 @@
-"""How often a proposal is what the shipped detector files say: `python -m tests.bench.proposals`."""
+"""How often a proposal is right by the shipped files: `python -m tests.bench.proposals`."""
 
 from collections import Counter
 from pathlib import Path
