@@ -152,7 +152,7 @@ def test_a_newer_taxonomy_needs_crosswalks_of_its_own(folder: Path) -> None:
     with pytest.raises(KnowledgeFileError, match=r"another taxonomy than 2027\.01"):
         load(folder)
     for path in (folder / "crosswalks").glob("*.yaml"):
-        path.write_text(path.read_text().replace('"2026.11.1"', '"2027.01.1"'), encoding="utf-8")
+        path.write_text(path.read_text().replace('"2026.11.', '"2027.01.'), encoding="utf-8")
     report = load(folder)
     release = current_release()
     assert report.released
@@ -231,7 +231,7 @@ def test_the_nearest_row_holds_for_a_label(folder: Path, edit: Edit) -> None:
     assert evidence("PII.Contact.Email")[audit] == "supporting"
     assert evidence("PII.Health.Condition")[audit] == "direct"
     assert evidence("OTHER.Unknown") == {}
-    edit("crosswalks/hipaa.yaml", 'version: "2026.11.1"', 'version: "2026.11.2"')
+    edit("crosswalks/hipaa.yaml", 'version: "2026.11.2"', 'version: "2026.11.3"')
     edit(
         "crosswalks/hipaa.yaml",
         "rows:\n",
