@@ -75,6 +75,11 @@ def read_documents(directory: Path) -> list[Document]:
     return documents
 
 
+def read_document(kind: str, path: Path) -> Document:
+    """One YAML file, also of a kind that no release holds. Raises KnowledgeFileError."""
+    return _read(kind, path, f"{path.parent.name}/{path.name}")
+
+
 def _read(kind: str, path: Path, name: str) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
