@@ -74,6 +74,8 @@ class LabelAdmin(ReadOnlyAdmin):
     def controls(self, label: Label) -> SafeString | str:
         """The crosswalk rows in force, as a table."""
         release = current_release()
+        if release is not None and release.taxonomy != label.edition:
+            return f"None: edition {label.edition} is not in force"
         rows = controls_for(label.name, release) if release else []
         if not rows:
             return "None"

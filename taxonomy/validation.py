@@ -105,6 +105,7 @@ def _meaning_problems(documents: list[Document]) -> Iterator[str]:
         elif document.kind == "framework":
             yield from _framework_problems(document)
     taxonomy = newest_taxonomy(documents)
+    yield from _missing_outcome(taxonomy)
     frameworks = {
         (document.data["framework"], document.data["edition"]): document
         for document in documents
@@ -132,8 +133,12 @@ def _taxonomy_problems(document: Document) -> Iterator[str]:
             first = owner.setdefault(alias, name)
             if first != name:
                 yield f"{place}: the alias {alias!r} belongs to {first} already. Remove one."
-    if SAFE not in labels:
-        yield f"{document.place(('labels',))}: {SAFE} is missing. Add it."
+
+
+def _missing_outcome(taxonomy: Document) -> Iterator[str]:
+    """Of the edition in force: the earlier edition 2025.09 had no label for "nothing found"."""
+    if SAFE not in taxonomy.data["labels"]:
+        yield f"{taxonomy.place(('labels',))}: {SAFE} is missing. Add it."
 
 
 def _framework_problems(document: Document) -> Iterator[str]:

@@ -493,3 +493,9 @@ class TestCrosswalks:
         framework, code = control.split(":", 1)
         row = nearest_rows(CROSSWALKS[framework], label).get(code)
         assert row is None or row["relationship"] == "not_related"
+
+
+def test_the_first_edition_is_whole() -> None:
+    """35 labels, each once; the newest edition is another file and in force."""
+    document = yaml.safe_load((ROOT / "taxonomy" / "2025.09.yaml").read_text(encoding="utf-8"))
+    assert (document["edition"], len(document["labels"])) == ("2025.09", 35)

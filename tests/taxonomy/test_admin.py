@@ -70,7 +70,7 @@ class TestEveryPage:
 
 
 def test_a_label_shows_its_controls(browser: Any) -> None:
-    label = models.Label.objects.get(name="PII.Contact.Email")
+    label = models.Label.objects.get(name="PII.Contact.Email", edition__edition="2026.11")
     page = browser.get(address(models.Label, "change", label.pk)).content.decode()
     assert "hipaa@2013:164.514(b)(2)(i)(F)" in page
     assert "iso27001@2022:A.5.34" in page
@@ -78,6 +78,13 @@ def test_a_label_shows_its_controls(browser: Any) -> None:
     assert (
         "soc2@2017" not in browser.get(address(models.Label, "change", outcome.pk)).content.decode()
     )
+
+
+def test_a_label_of_an_earlier_edition_has_no_controls(browser: Any) -> None:
+    label = models.Label.objects.get(name="PII.Contact.Email", edition__edition="2025.09")
+    page = browser.get(address(models.Label, "change", label.pk)).content.decode()
+    assert "None: edition 2025.09 is not in force" in page
+    assert "hipaa@2013" not in page
 
 
 def test_labels_by_branch(browser: Any) -> None:
