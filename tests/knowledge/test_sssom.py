@@ -1,16 +1,18 @@
-"""The SSSOM export: what its reference implementation reads is what the files say."""
+"""The SSSOM export: what its reference implementation reads is what the files say.
+
+The reference implementation (`pip install "sssom>=0.4.21,<0.5"`) is no dependency of the tests: it
+needs a package that has no wheel. Tests that use it are skipped where it is missing.
+"""
 
 import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from django.core.management import CommandError, call_command
-from sssom.parsers import parse_sssom_table, to_mapping_set_document
-from sssom.util import MappingSetDataFrame
-from sssom.validators import validate
 
 from taxonomy.sssom import to_sssom
 from taxonomy.vocabularies import Match, read_taxonomies, read_vocabularies
@@ -22,9 +24,14 @@ LABELS = list(TAXONOMY.data["labels"])
 TEXT = to_sssom(VOCABULARIES, TAXONOMY)
 
 
+def parse(text: str) -> Any:
+    parsers = pytest.importorskip("sssom.parsers", reason="sssom is not installed")
+    return parsers.parse_sssom_table(io.StringIO(text))
+
+
 @pytest.fixture(scope="module")
-def parsed() -> MappingSetDataFrame:
-    return parse_sssom_table(io.StringIO(TEXT))
+def parsed() -> Any:
+    return parse(TEXT)
 
 
 def lines() -> list[dict[str, str]]:
@@ -32,24 +39,30 @@ def lines() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table), delimiter="\t"))
 
 
-def test_the_reference_implementation_finds_it_valid(parsed: MappingSetDataFrame) -> None:
-    reports = validate(parsed, fail_on_error=True)
+def test_the_reference_implementation_finds_it_valid(parsed: Any) -> None:
+    reports = pytest.importorskip("sssom.validators").validate(parsed, fail_on_error=True)
     assert reports
     assert all(report.results == [] for report in reports.values())
 
 
 def test_a_mistake_would_be_found() -> None:
     broken = TEXT.replace("#  ATLAS: https://atlas.mitre.org/techniques/\n", "", 1)
+    document = parse(broken)
     with pytest.raises(Exception, match="validation error"):
-        validate(parse_sssom_table(io.StringIO(broken)), fail_on_error=True)
+        pytest.importorskip("sssom.validators").validate(document, fail_on_error=True)
 
 
-def test_every_row_arrives(parsed: MappingSetDataFrame) -> None:
+def test_the_parser_keeps_every_row(parsed: Any) -> None:
+    assert len(parsed.df) == len(lines())
+    # It leaves out rows that are not well formed, with no more than a warning.
+    parsers = pytest.importorskip("sssom.parsers")
+    mapping_set = parsers.to_mapping_set_document(parsed).mapping_set
+    assert len(mapping_set.mappings) == len(lines())
+
+
+def test_every_label_has_a_row_in_each_vocabulary() -> None:
     expected = sum(len(one.rows(label)) for one in VOCABULARIES for label in LABELS)
-    assert len(parsed.df) == len(lines()) == expected
-    # The parser leaves out rows that are not well formed, with no more than a warning.
-    mapping_set = to_mapping_set_document(parsed).mapping_set
-    assert len(mapping_set.mappings) == expected
+    assert len(lines()) == expected
     triples = {
         (line["subject_label"], line["object_source"], line["object_source_version"])
         for line in lines()
@@ -70,7 +83,7 @@ def test_each_line_says_what_the_file_says() -> None:
         assert (line["predicate_id"], line["object_id"]) in said
 
 
-def test_the_header(parsed: MappingSetDataFrame) -> None:
+def test_the_header() -> None:
     header = yaml.safe_load(
         "".join(line[1:] for line in TEXT.splitlines(True) if line.startswith("#"))
     )
@@ -79,9 +92,7 @@ def test_the_header(parsed: MappingSetDataFrame) -> None:
     assert header["subject_source_version"] == "2026.11"
     assert {one.prefix for one in VOCABULARIES} < set(header["curie_map"])
     assert len(set(header["curie_map"].values())) == len(header["curie_map"])
-    assert parsed.converter.expand("ATLAS:AML.T0054") == (
-        "https://atlas.mitre.org/techniques/AML.T0054"
-    )
+    assert header["curie_map"]["ATLAS"] == "https://atlas.mitre.org/techniques/"
 
 
 def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
