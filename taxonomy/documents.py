@@ -80,6 +80,11 @@ def read_document(kind: str, path: Path) -> Document:
     return _read(kind, path, f"{path.parent.name}/{path.name}")
 
 
+def read_plan(path: Path) -> Document:
+    """A migration plan from one taxonomy edition to another. Raises KnowledgeFileError."""
+    return read_document("migration", path)
+
+
 def _read(kind: str, path: Path, name: str) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
