@@ -70,7 +70,7 @@ def read_label_list(text: str) -> list[VendorLabel]:
 def _structured(text: str) -> list[VendorLabel] | None:
     """From JSON or YAML; None if it is neither, or no list or object."""
     try:
-        value = json.loads(text) if text.lstrip()[:1] in ("{", "[") else yaml.safe_load(text)
+        value = json.loads(text) if text.lstrip()[:1] in ("{", "[") else _plain(text)
     except (ValueError, yaml.YAMLError, RecursionError):
         return None
     if isinstance(value, Mapping):
@@ -82,6 +82,11 @@ def _structured(text: str) -> list[VendorLabel] | None:
     if not isinstance(value, list):
         return None
     return [label for item in value if (label := _item(item)) is not None]
+
+
+def _plain(text: str) -> Any:
+    """YAML with every scalar as text: a label `no` or `1.10` is neither a boolean nor a number."""
+    return yaml.load(text, yaml.BaseLoader)  # noqa: S506 - it builds text, lists and objects alone
 
 
 def _item(item: Any) -> VendorLabel | None:
@@ -175,7 +180,12 @@ def write_detector(directory: Path, name: str, file: str, cases: Iterable[Any]) 
     if existing is not None:
         raise OnboardingError(f"{existing} exists already. Choose another name, or edit that file.")
     lines = (json.dumps(case, ensure_ascii=False) + "\n" for case in cases)
-    for path, text in zip(paths, (file, "".join(lines)), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    try:
+        for path, text in zip(paths, (file, "".join(lines)), strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise OnboardingError(f"{error.filename} cannot be written: {error.strerror}.") from None
     return paths

@@ -7,6 +7,7 @@ same release always gives the same bytes.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -91,7 +92,8 @@ def unpack_bundle(path: Path, directory: Path, schemas: Path) -> dict[str, Any]:
                 target = directory / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(name))
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, KeyError) as error:
+    # RuntimeError: an entry with a password, or a compression that is not known here.
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, KeyError) as error:
         raise KnowledgeFileError(
             [f"{path.name}: is no bundle ({type(error).__name__}). Make one with export_bundle."]
         ) from None
@@ -112,7 +114,9 @@ def _manifest(archive: zipfile.ZipFile, bundle: str) -> dict[str, Any]:
         raise KnowledgeFileError(
             [f"{bundle}: unpacks to more than {MAX_BYTES} bytes or {MAX_FILES} files. Check it."]
         )
-    manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
+    manifest = json.loads(archive.read(MANIFEST))
+    if not isinstance(manifest, dict) or not isinstance(manifest["files"], dict):
+        raise ValueError(MANIFEST)
     if manifest["format"] != FORMAT:
         raise KnowledgeFileError(
             [f"{bundle}: has format {manifest['format']!r}; this version reads {FORMAT}. Upgrade."]

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonschema.exceptions import best_match
-
 from taxonomy.documents import Document, KeyPath
-from taxonomy.validation import SCHEMAS, _explain, _validator
+from taxonomy.validation import misfits
 
 Action = Literal["keep", "rename", "merge", "split", "retire", "todo"]
 Place = Callable[[KeyPath], str]  # where a value of the plan stands, for messages
@@ -160,11 +158,7 @@ def check_plan(
     document: Document, *, directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[str]:
     """Every problem of a plan's file, with file and line: of its form, or else of its meaning."""
-    validator = _validator(directory / SCHEMAS / "migration.schema.json")
-    problems = []
-    for error in validator.iter_errors(document.data):
-        nearest = best_match([error]) or error
-        problems.append(f"{document.place(tuple(nearest.absolute_path))}: {_explain(nearest)}")
+    problems = list(misfits(directory, "migration", [document]))
     if problems:
         return problems
     plan = MigrationPlan.from_document(document.data)

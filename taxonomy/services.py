@@ -9,8 +9,9 @@ from django.db import connection, transaction
 
 from audit.services import record
 from taxonomy.bundles import unpack_bundle
-from taxonomy.documents import Document, digest, read_documents
+from taxonomy.documents import Document, digest, read_documents, read_plan
 from taxonomy.errors import KnowledgeFileError
+from taxonomy.migration import check_plan
 from taxonomy.models import (
     Control,
     CrosswalkEdition,
@@ -37,6 +38,8 @@ from taxonomy.validation import (
     unreached_labels,
     validate,
 )
+from taxonomy.vocabularies import FOLDER as VOCABULARIES
+from taxonomy.vocabularies import read_taxonomies, read_vocabularies
 from tenants.context import public_context
 
 # Any constant: one load at a time, whoever starts it.
@@ -81,6 +84,7 @@ def check_knowledge(*, directory: Path, against_loaded: bool = True) -> CheckRep
         documents = read_documents(directory)
         validate(directory, documents)
         _ask_other_apps(documents, 1)
+        _check_companions(directory)
         if against_loaded:
             with public_context():
                 problems = _unbumped(documents)
@@ -90,6 +94,23 @@ def check_knowledge(*, directory: Path, against_loaded: bool = True) -> CheckRep
         return CheckReport(0, 0, problems=error.problems)
     labels = len(newest_taxonomy(documents).data["labels"])
     return CheckReport(len(documents), labels, warnings=tuple(unreached_labels(documents)))
+
+
+def _check_companions(directory: Path) -> None:
+    """Files that belong to no release: external vocabularies and migration plans, if any."""
+    if (directory / VOCABULARIES).is_dir():
+        read_vocabularies(directory)
+    editions = read_taxonomies(directory)
+    problems: list[str] = []
+    for path in sorted((directory / "migrations").glob("*.yaml")):
+        plan = read_plan(path)
+        old, new = (editions.get(str(plan.data.get(key))) for key in ("from", "to"))
+        if old is None or new is None:
+            problems.append(f"{plan.place(('from',))}: names no editions of taxonomy/. Correct it.")
+            continue
+        problems += check_plan(plan, directory=directory, old=old.data, new=new.data)
+    if problems:
+        raise KnowledgeFileError(problems)
 
 
 def load_knowledge(*, directory: Path, actor: str) -> LoadReport:

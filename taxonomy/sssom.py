@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from taxonomy.documents import Document
+from taxonomy.errors import KnowledgeFileError
 from taxonomy.vocabularies import Match, NoMatch, Vocabulary
 
 NO_TERM = "sssom:NoTermFound"
@@ -39,9 +40,13 @@ _PREFIXES = {
 
 
 def to_sssom(vocabularies: Sequence[Vocabulary], taxonomy: Document) -> str:
-    """SSSOM/TSV of the vocabularies that map this edition of the taxonomy."""
+    """SSSOM/TSV of the vocabularies that map this edition. KnowledgeFileError if none does."""
     edition = str(taxonomy.data["edition"])
     chosen = [vocabulary for vocabulary in vocabularies if vocabulary.taxonomy == edition]
+    if not chosen:
+        raise KnowledgeFileError(
+            [f"vocabularies/: none maps taxonomy {edition}. Map its labels in those files first."]
+        )
     header = yaml.safe_dump(_header(chosen, edition=edition), sort_keys=False, width=1000)
     out = io.StringIO()
     out.writelines(f"#{line}\n" for line in header.splitlines())

@@ -45,13 +45,21 @@ def validate(directory: Path, documents: list[Document]) -> None:
 
 
 def _schema_problems(directory: Path, documents: list[Document]) -> Iterator[str]:
-    validators = {
-        kind: _validator(directory / SCHEMAS / f"{kind}.schema.json")
-        for kind in KINDS.values()
-        if any(document.kind == kind for document in documents)
-    }
+    for kind in KINDS.values():
+        yield from misfits(directory, kind, [one for one in documents if one.kind == kind])
+
+
+def misfits(directory: Path, kind: str, documents: Iterable[Document]) -> Iterator[str]:
+    """Where documents of one kind do not fit the kind's JSON Schema in the knowledge folder.
+
+    Raises KnowledgeFileError if the schema itself is missing or not valid.
+    """
+    documents = list(documents)
+    if not documents:
+        return
+    validator = _validator(directory / SCHEMAS / f"{kind}.schema.json")
     for document in documents:
-        for error in validators[document.kind].iter_errors(document.data):
+        for error in validator.iter_errors(document.data):
             nearest = best_match([error]) or error
             yield f"{document.place(tuple(nearest.absolute_path))}: {_explain(nearest)}"
 

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonschema.exceptions import best_match
-
 from taxonomy.documents import Document, KeyPath, read_document
 from taxonomy.errors import KnowledgeFileError
-from taxonomy.validation import OTHER, _explain, _validator, branches
+from taxonomy.validation import OTHER, branches, misfits
 
 FOLDER = "vocabularies"
 Predicate = Literal["exact", "close", "broad", "narrow", "related"]
@@ -74,8 +72,7 @@ def read_vocabularies(directory: Path) -> list[Vocabulary]:
         raise KnowledgeFileError(
             [f"{directory / FOLDER}: holds no vocabulary. Add {FOLDER}/NAME.yaml."]
         )
-    schema = directory / "schemas" / "vocabulary.schema.json"
-    problems = list(_misfits(documents, schema=schema))
+    problems = list(misfits(directory, "vocabulary", documents))
     if problems:
         raise KnowledgeFileError(problems)
     editions = read_taxonomies(directory)
@@ -86,14 +83,6 @@ def read_vocabularies(directory: Path) -> list[Vocabulary]:
     if problems:
         raise KnowledgeFileError(problems)
     return [_vocabulary(document, controls=controls) for document in documents]
-
-
-def _misfits(documents: Iterable[Document], *, schema: Path) -> Iterator[str]:
-    validator = _validator(schema)
-    for document in documents:
-        for error in validator.iter_errors(document.data):
-            nearest = best_match([error]) or error
-            yield f"{document.place(tuple(nearest.absolute_path))}: {_explain(nearest)}"
 
 
 def read_taxonomies(directory: Path) -> dict[str, Document]:

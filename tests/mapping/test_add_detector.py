@@ -124,6 +124,14 @@ def test_lists_with_descriptions(text: str) -> None:
     assert read_label_list(text) == [VendorLabel("email", "an address"), VendorLabel("phone")]
 
 
+def test_yaml_words_stay_labels() -> None:
+    assert [one.label for one in read_label_list("- no\n- 1.10\n- null\n")] == [
+        "no",
+        "1.10",
+        "null",
+    ]
+
+
 @pytest.mark.parametrize("text", ["", " \n\n", "[]", "{}", "x" * 300])
 def test_what_is_no_list(text: str) -> None:
     with pytest.raises(OnboardingError):

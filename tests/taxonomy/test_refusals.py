@@ -190,3 +190,34 @@ def test_a_file_that_is_no_object(folder: Path) -> None:
 def test_a_file_that_is_not_utf8(folder: Path) -> None:
     (folder / SOC2).write_bytes(b"framework: \xff\xfe")
     assert "Check rights and UTF-8" in problems_of(folder)[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("vocabularies/mitre-atlas.yaml", "predicate: ", "predicate: like-", "is not one of"),
+        (
+            "migrations/2025.09-2026.11.yaml",
+            "  - {label: PII.Other",
+            "  - {label: PII.Odd",
+            "is not in edition",
+        ),
+        (
+            "migrations/2025.09-2026.11.yaml",
+            'from: "2025.09"',
+            'from: "2024.01"',
+            "names no editions",
+        ),
+    ],
+)
+def test_vocabularies_and_plans_are_checked_too(
+    tmp_path: Path, edit: Edit, file: str, old: str, new: str, message: str
+) -> None:
+    from django.conf import settings
+
+    folder = tmp_path / "knowledge"  # where `edit` looks
+    shutil.copytree(settings.KNOWLEDGE_DIR, folder, dirs_exist_ok=True)
+    edit(file, old, new)
+    report, failure = validate_config(folder)
+    assert failure
+    assert any(line.startswith(file) and message in line for line in report["problems"])

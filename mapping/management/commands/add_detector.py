@@ -44,9 +44,12 @@ class Command(BaseCommand):
         given = {name: options[name] or self._ask(name) for name in _ASKED}
         if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", options["detector"]):
             raise CommandError("A name has small letters, digits and hyphens, such as my-detector.")
+        source = given["labels"]
         try:
-            source = given["labels"]
             text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{source} cannot be read ({type(error).__name__}).") from None
+        try:
             draft = add_detector(
                 directory=options["directory"],
                 detector=options["detector"],
@@ -57,8 +60,6 @@ class Command(BaseCommand):
                 labels=text,
                 accept_lexical=options["accept_lexical"],
             )
-        except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"{given['labels']} cannot be read ({error}).") from None
         except (OnboardingError, KnowledgeFileError) as error:
             raise CommandError(f"Nothing was written.\n{error}") from None
         self._report(draft, as_json=options["json"])
