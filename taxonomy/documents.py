@@ -44,7 +44,7 @@ class Document:
         while here and here not in self.lines:
             here = here[:-1]
         dotted = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
-        where = f"{self.name}:{self.lines.get(here, 1)}"
+        where = f"{self.name}:{self.lines.get(here, 1)}" if self.lines else self.name
         return f"{where}: {dotted}" if dotted else where
 
 

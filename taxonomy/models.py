@@ -245,6 +245,13 @@ class CrosswalkRow(Immutable):
         return f"{self.label} -> {self.control.code}"
 
 
+class ReleaseSource(models.TextChoices):
+    """Where a release was made."""
+
+    FILES = "files", "Files"
+    ADMIN = "admin", "Change set"
+
+
 class KnowledgeRelease(Immutable):
     """A set of editions in force together. The one with the highest serial is in force now."""
 
@@ -258,6 +265,12 @@ class KnowledgeRelease(Immutable):
     )
     loaded_at = models.DateTimeField(auto_now_add=True)
     loaded_by = models.CharField(max_length=200, help_text="user:NAME or system:NAME")
+    source = models.CharField(
+        max_length=5, choices=ReleaseSource.choices, default=ReleaseSource.FILES
+    )
+    files_serial = models.PositiveIntegerField(
+        null=True, help_text="The last release from files that this one stands on"
+    )
 
     class Meta(Immutable.Meta):
         abstract = False

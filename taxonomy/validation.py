@@ -29,7 +29,12 @@ def branches(label: str) -> list[str]:
 def newest_taxonomy(documents: Iterable[Document]) -> Document:
     """The taxonomy edition that a release of these documents has in force."""
     editions = [document for document in documents if document.kind == "taxonomy"]
-    return max(editions, key=lambda document: str(document.data["edition"]))
+    return max(editions, key=lambda document: edition_order(str(document.data["edition"])))
+
+
+def edition_order(edition: str) -> tuple[int, ...]:
+    """Sorts editions: 2026.9 before 2026.11, before its further edition 2026.11.1."""
+    return tuple(int(part) for part in edition.split("."))
 
 
 def validate(directory: Path, documents: list[Document]) -> None:
@@ -39,7 +44,7 @@ def validate(directory: Path, documents: list[Document]) -> None:
     """
     problems = list(_schema_problems(directory, documents))
     if not problems:
-        problems = [*_duplicate_files(documents), *_meaning_problems(documents)]
+        problems = [*_duplicate_files(documents), *meaning_problems(documents)]
     if problems:
         raise KnowledgeFileError(problems)
 
@@ -106,7 +111,8 @@ def identity(document: Document) -> tuple[str, ...]:
     return data["framework"], data["edition"], data["version"]
 
 
-def _meaning_problems(documents: list[Document]) -> Iterator[str]:
+def meaning_problems(documents: list[Document]) -> Iterator[str]:
+    """What the schemas cannot say, of files that fit them."""
     for document in documents:
         if document.kind == "taxonomy":
             yield from _taxonomy_problems(document)

@@ -24,11 +24,20 @@ class Command(BaseCommand):
             default=settings.KNOWLEDGE_DIR,
             help="folder with taxonomy/, detectors/, frameworks/, crosswalks/ and schemas/",
         )
+        parser.add_argument(
+            "--discard-published",
+            action="store_true",
+            help="go back to the files where they lack what change sets have published since",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            report = load_knowledge(directory=options["directory"], actor="system:load_config")
+            report = load_knowledge(
+                directory=options["directory"],
+                actor="system:load_config",
+                discard_published=options["discard_published"],
+            )
         except KnowledgeFileError as error:
             if options["json"]:
                 self.stdout.write(json.dumps({"problems": error.problems}, indent=2))

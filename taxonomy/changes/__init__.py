@@ -1,0 +1,1 @@
+"""Governance of the knowledge: change sets, review, approval, publication and rollback."""
