@@ -59,6 +59,16 @@ def _first_heartbeat(**_kwargs: object) -> None:
 
 app.conf.task_routes = {"tenants.*": {"queue": "tenants"}, "reporting.*": {"queue": "reports"}}
 app.conf.beat_schedule = {
+    "publish-changes": {
+        "task": "changes.publish_due",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "change-notices": {
+        "task": "changes.send_notices",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "heartbeat": {"task": "pillars.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     "sweep-tenants": {"task": "tenants.sweep", "schedule": 60.0, "options": {"expires": 60}},
     "sweep-reports": {"task": "reporting.sweep", "schedule": 30.0, "options": {"expires": 30}},

@@ -212,6 +212,19 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/"}, {"url": "/api/v1"}],
 }
 
+EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+EMAIL_FILE_PATH = STATE_DIR / "mail"
+if CONFIG.email.host is None:  # a machine for trying things out: whoever wants to read them can
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_HOST = CONFIG.email.host or ""
+EMAIL_PORT = CONFIG.email.port
+EMAIL_USE_SSL = CONFIG.email.tls
+EMAIL_USE_TLS = CONFIG.email.starttls and not CONFIG.email.tls
+EMAIL_HOST_USER = CONFIG.email.username or ""
+EMAIL_HOST_PASSWORD = CONFIG.email.password.get_secret_value()
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = CONFIG.email.sender
+
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

@@ -8,10 +8,10 @@ them.
 
 import pghistory
 import uuid_utils.compat
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from access.users.models import User
 from audit.triggers import append_only
 from taxonomy.changes import triggers
 from taxonomy.models import KnowledgeRelease
@@ -39,9 +39,9 @@ class State(models.TextChoices):
 OPEN_STATES = (State.DRAFT, State.SUBMITTED, State.APPROVED)
 
 
-def _person(**more: object) -> "models.ForeignKey[object, object]":
+def _person() -> "models.ForeignKey[User, User]":
     """A person of the platform. People are never deleted, so nothing is looked up on deletion."""
-    return models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, related_name="+", **more)  # type: ignore[arg-type]
+    return models.ForeignKey(User, models.DO_NOTHING, related_name="+")
 
 
 @pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True)

@@ -1,7 +1,9 @@
-"""The roles that a tenant starts with, as permissions by app."""
+"""The roles that a tenant and the platform start with, as permissions by app."""
 
 ADMINISTRATOR = "Administrator"
 COMPLIANCE_OFFICER = "Compliance officer"
+CURATOR = "Knowledge curator"
+APPROVER = "Knowledge approver"
 
 _READ_EVERYTHING = (
     "audit.view_auditentry",
@@ -18,4 +20,14 @@ TENANT_ROLES: dict[str, tuple[str, ...]] = {
         "keys.view_apikey", "keys.add_apikey", "keys.change_apikey",
     ),
     COMPLIANCE_OFFICER: (*_READ_EVERYTHING, "reporting.add_report"),
+}  # fmt: skip
+# Of people of the platform. Whoever has both roles still does not approve their own change sets.
+PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
+    CURATOR: (
+        "taxonomy.*:view", "changes.*:view", "changes.add_changeset", "changes.change_changeset",
+        "audit.view_auditentry",
+    ),
+    APPROVER: (
+        "taxonomy.*:view", "changes.*:view", "changes.approve_changeset", "audit.view_auditentry",
+    ),
 }  # fmt: skip

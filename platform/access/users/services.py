@@ -8,8 +8,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from access.users.models import User
-from access.users.roles import TENANT_ROLES
+from access.users.roles import PLATFORM_ROLES, TENANT_ROLES
 from audit.services import record
+from tenants.context import PUBLIC, current_schema
 
 
 def _permissions(names: Iterable[str]) -> Q:
@@ -26,8 +27,9 @@ def _permissions(names: Iterable[str]) -> Q:
 
 @transaction.atomic
 def ensure_roles() -> None:
-    """Create the tenant's roles, or bring them up to date. Runs in the tenant that is active."""
-    for role, names in TENANT_ROLES.items():
+    """Create the roles of the schema that is active, or bring them up to date."""
+    roles = PLATFORM_ROLES if current_schema() == PUBLIC else TENANT_ROLES
+    for role, names in roles.items():
         group, _ = Group.objects.get_or_create(name=role)
         group.permissions.set(Permission.objects.filter(_permissions(names)))
 

@@ -127,6 +127,41 @@ class Reports(Section):
     )
 
 
+class Governance(Section):
+    """How the knowledge changes."""
+
+    taxonomy_approvals: int = Field(
+        default=1, ge=1, le=5, description="Other people who must approve a change of a label"
+    )
+    detector_approvals: int = Field(
+        default=1, ge=1, le=5, description="Other people who must approve a change of a detector"
+    )
+    crosswalk_approvals: int = Field(
+        default=2, ge=1, le=5, description="Other people who must approve a change of a crosswalk"
+    )
+    impact_days: int = Field(
+        default=90, ge=1, le=400, description="Days of events in which a change's impact is counted"
+    )
+
+
+class Email(Section):
+    """How e-mails about change sets are sent. Without a host they are written to files."""
+
+    host: Hostname | None = Field(default=None, description="SMTP server")
+    port: int = Field(default=587, ge=1, le=65535, description="TCP port of the SMTP server")
+    starttls: bool = Field(default=True, description="Encrypt with STARTTLS; false where TLS is")
+    tls: bool = Field(default=False, description="Encrypt from the first byte (port 465)")
+    username: str | None = Field(
+        default=None, description="Login of the SMTP server, if it wants one"
+    )
+    password: SecretStr = Field(
+        default=SecretStr(""), description="Password of the SMTP server (PILLARS__EMAIL__PASSWORD)"
+    )
+    sender: str = Field(
+        default="Pillars <pillars@localhost>", description="Sender, as `Name <address>`"
+    )
+
+
 class Observability(Section):
     """Logs of the service. They hold metadata alone, whatever the level."""
 
@@ -195,6 +230,8 @@ class PillarsConfig(Section):
     idempotency: Idempotency = Field(default_factory=Idempotency)
     retention: Retention = Field(default_factory=Retention)
     reports: Reports = Field(default_factory=Reports)
+    governance: Governance = Field(default_factory=Governance)
+    email: Email = Field(default_factory=Email)
     observability: Observability = Field(default_factory=Observability)
     services: Services = Field(default_factory=Services)
 

@@ -1,0 +1,31 @@
+"""How many events and rules of a tenant a change of the knowledge touches."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from mapping.selectors import events
+from taxonomy.changes.impact import Affected
+
+
+def touched_events(affected: Affected) -> Q:
+    """The condition that an event is touched: by a canonical label, or by what a detector said."""
+    wanted = Q(pk__in=())
+    if affected.event_labels:
+        wanted |= Q(labels__overlap=affected.event_labels)
+    if affected.detectors:
+        wanted |= Q(detector__in=sorted(affected.detectors))
+    for detector, label in sorted(affected.detector_labels):
+        wanted |= Q(detector=detector, findings__contains=[{"source_label": label}])
+    return wanted
+
+
+def count_for_change_set(*, affected: Affected, since: datetime, **_kwargs: Any) -> dict[str, int]:
+    """Receiver of impact_asked: events since then that are touched, and rules they came by."""
+    recent = events().filter(received_at__gte=since)
+    used = set(recent.order_by().values_list("detector", flat=True).distinct())
+    return {
+        "events": recent.filter(touched_events(affected)).count(),
+        "rules": sum(detector in used for detector, _ in affected.rules),
+    }

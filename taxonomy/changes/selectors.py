@@ -1,0 +1,79 @@
+"""Reads of change sets that pages and services share. They run in the public schema."""
+
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from access.users.models import User
+from taxonomy.changes.models import OPEN_STATES, Approval, ChangeSet, Edit, State
+from taxonomy.editing import Candidate, candidate
+from taxonomy.errors import NoReleaseError
+from taxonomy.objects import ObjectKey, apply, objects
+from taxonomy.selectors import current_documents, current_release
+
+
+def open_change_set_of(key: ObjectKey) -> ChangeSet | None:
+    """The open change set in which a thing stands, if there is one."""
+    found = (
+        Edit.objects.filter(kind=key.kind, document=key.document, name=key.name, open=True)
+        .select_related("change_set__author")
+        .first()
+    )
+    return found.change_set if found else None
+
+
+def drafts_for(person: User) -> QuerySet[ChangeSet]:
+    """Drafts that the person may add to: their own, newest first."""
+    return ChangeSet.objects.filter(state=State.DRAFT, author=person)
+
+
+def stale_keys(change_set: ChangeSet) -> list[ObjectKey]:
+    """Things that are no longer in force as the change set found them."""
+    now = objects(current_documents())
+    return [found.key for found in change_set.edits.all() if now.get(found.key) != found.before]
+
+
+def candidate_of(change_set: ChangeSet) -> Candidate:
+    """The release that it would make now. Raises StaleEditError, NoReleaseError."""
+    base = current_release()
+    if base is None:
+        raise NoReleaseError("No knowledge is loaded. Run `manage.py load_config`.")
+    edited = apply(current_documents(), [found.difference for found in change_set.edits.all()])
+    return candidate(edited, base=base, today=timezone.now().date())
+
+
+def wrote_in(change_set: ChangeSet, person: User) -> bool:
+    """Whether the person has a part in it: as author, or by any edit, also one taken out again."""
+    edits = _edit_history().filter(change_set_id=change_set.number, edited_by_id=person.pk)
+    return change_set.author_id == person.pk or edits.exists()
+
+
+def _edit_history() -> QuerySet[Any]:
+    """Every version of every edit; django-pghistory makes the model when it tracks Edit."""
+    return apps.get_model("changes", "EditEvent").objects.all()
+
+
+def waiting_for(person: User) -> QuerySet[ChangeSet]:
+    """The person's work list: what they may approve, and their own that were sent back."""
+    mine = Q(state__in=(State.DRAFT, State.APPROVED), author=person)
+    if not person.has_perm("changes.approve_changeset"):
+        return ChangeSet.objects.filter(mine)
+    part = _edit_history().filter(edited_by_id=person.pk).values("change_set_id")
+    given = Approval.objects.filter(
+        approver=person, change_set=OuterRef("pk"), revision=OuterRef("revision")
+    )
+    approvable = Q(state=State.SUBMITTED) & ~Q(author=person) & ~Q(number__in=part)
+    return ChangeSet.objects.filter(mine | (approvable & ~Exists(given)))
+
+
+def open_change_sets() -> QuerySet[ChangeSet]:
+    """Everything that can still be published."""
+    return ChangeSet.objects.filter(state__in=OPEN_STATES)
+
+
+def due(now: datetime) -> QuerySet[ChangeSet]:
+    """Approved change sets whose time has come."""
+    return ChangeSet.objects.filter(state=State.APPROVED, effective_at__lte=now)
