@@ -5,10 +5,11 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
+from unfold.decorators import action
 
 from pillars.admin import PillarsAdmin, badges
 from pillars.badges import state_badge
@@ -23,6 +24,7 @@ from taxonomy.models import (
     Label,
     TaxonomyEdition,
 )
+from taxonomy.oscal import oscal_of, to_json
 from taxonomy.selectors import controls_for, current_release
 
 _CELL = "px-3 py-1 text-left align-top"
@@ -169,6 +171,17 @@ class CrosswalkEditionAdmin(ReadOnlyAdmin):
     list_display = ("framework", "version", "loaded_at")
     list_select_related = ("framework",)
     search_fields = ("framework__framework", "version")
+    actions_detail = ("oscal",)
+
+    @action(description="OSCAL (JSON)", permissions=["view"], url_path="oscal", icon="download")
+    def oscal(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Download this version as a mapping collection of OSCAL."""
+        crosswalk: CrosswalkEdition = self.wanted(request, object_id)
+        name = f"{crosswalk.framework}-{crosswalk.version}.oscal.json"
+        response = HttpResponse(to_json(oscal_of(crosswalk)), content_type="application/json")
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
 
 class CrosswalkRowAdmin(ReadOnlyAdmin):

@@ -13,3 +13,7 @@ class KnowledgeFileError(Exception):
 
 class NoReleaseError(LookupError):
     """There is no such release of the knowledge."""
+
+
+class UnknownFrameworkError(LookupError):
+    """The release in force has no crosswalk to a framework of that name."""

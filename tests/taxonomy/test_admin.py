@@ -99,3 +99,21 @@ def test_a_release_lists_its_editions(browser: Any) -> None:
     page = browser.get(address(models.KnowledgeRelease, "change", release.pk)).content.decode()
     for text in ("soc2@2017", "iso27001@2022 2026.11.1", "presidio"):
         assert text in page
+
+
+def test_a_crosswalk_can_be_downloaded_for_oscal(browser: Any) -> None:
+    crosswalk = models.CrosswalkEdition.objects.filter(framework__framework="hipaa").first()
+    assert crosswalk is not None
+    file = address(models.CrosswalkEdition, "oscal", crosswalk.pk)
+    page = browser.get(address(models.CrosswalkEdition, "change", crosswalk.pk))
+    assert f'href="{file}"' in page.content.decode()
+    response = browser.get(file)
+    assert response.headers["Content-Disposition"] == (
+        f'attachment; filename="hipaa@2013-{crosswalk.version}.oscal.json"'
+    )
+    metadata = response.json()["mapping-collection"]["metadata"]
+    assert metadata["version"] == crosswalk.version
+    unknown = address(models.CrosswalkEdition, "oscal", models.Label.objects.first().pk)
+    assert browser.get(unknown).status_code == 404
+    browser.logout()
+    assert browser.get(file).status_code == 302
