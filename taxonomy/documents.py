@@ -48,10 +48,15 @@ class Document:
         return f"{where}: {dotted}" if dotted else where
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value in canonical form: sorted keys, no spaces, UTF-8."""
+def canonical(value: Any) -> bytes:
+    """A JSON value in canonical form: sorted keys, no spaces, UTF-8."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text.encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form."""
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def read_documents(directory: Path) -> list[Document]:

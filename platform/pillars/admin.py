@@ -85,8 +85,6 @@ class PillarsAdmin(FoundOrNot):
     ) -> TemplateResponse:
         """A page with one form, which works without JavaScript. Also shows the form's errors."""
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
             "object": obj,
             "title": title,
             "form": form,
@@ -96,8 +94,15 @@ class PillarsAdmin(FoundOrNot):
             "facts": facts or {},
             "back": self.address(request, obj),
         }
+        return self.page(request, "pillars/form_page.html", context)
+
+    def page(
+        self, request: HttpRequest, template: str, context: Mapping[str, Any]
+    ) -> TemplateResponse:
+        """A page of our own within the admin site."""
         request.current_app = self.admin_site.name
-        return TemplateResponse(request, "pillars/form_page.html", context)
+        common = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, template, {**common, **context})
 
     def address(self, request: HttpRequest, obj: Model | None = None) -> str:
         """The path of an object's page, or of the list."""

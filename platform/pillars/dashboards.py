@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from access.keys.models import ApiKey
 from access.usage.models import KeyUse
+from access.users.models import User
 from audit.models import AuditEntry
 from mapping.models import Decision
 from mapping.overview import (
@@ -23,6 +24,7 @@ from mapping.overview import (
 from pillars import health
 from pillars.badges import state_badge
 from reporting.models import Report
+from taxonomy.changes.selectors import waiting_for
 from taxonomy.models import KnowledgeRelease, Severity
 from taxonomy.selectors import current_release
 from tenants.context import current_schema
@@ -164,14 +166,18 @@ def _short(value: int) -> str:
     return str(value)
 
 
-def platform() -> dict[str, Any]:
-    """The start page of the platform."""
+def platform(person: User) -> dict[str, Any]:
+    """The start page of the platform, with the person's work list."""
     release = current_release()
     return {
         "tenant_states": _tenant_states(),
         "tenants_waiting": Tenant.objects.filter(
             state__in=(TenantState.PENDING, TenantState.PROVISIONING, TenantState.FAILED)
         ).order_by("state_changed_at")[:_LATEST],
+        "work": [
+            {"change_set": one, "badge": state_badge(one.state, one.get_state_display())}
+            for one in waiting_for(person).select_related("author")[:_LATEST]
+        ],
         "release": release,
         "release_facts": _release_facts(release) if release else {},
         "parts": _parts(),

@@ -13,6 +13,8 @@ from mapping.admin import register as events
 from pillars import dashboards
 from reporting.admin import register as reports
 from taxonomy.admin import register as knowledge
+from taxonomy.changes.admin import register as changes
+from taxonomy.changes.proposing import register as proposing
 from tenants.admin import register as tenants
 from tenants.context import PUBLIC, current_schema
 
@@ -41,7 +43,9 @@ class PlatformSite(_Site):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """The start page."""
-        return super().index(request, {**dashboards.platform(), **(extra_context or {})})
+        return super().index(
+            request, {**dashboards.platform(request.user), **(extra_context or {})}
+        )
 
 
 class TenantSite(_Site):
@@ -65,7 +69,7 @@ class TenantSite(_Site):
 platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
-for add in (tenants, platform_keys, people, knowledge, audit):
+for add in (tenants, platform_keys, people, knowledge, changes, proposing, audit):
     add(platform_site)
 for add in (events, reports, tenant_keys, people, knowledge, audit):
     add(tenant_site)

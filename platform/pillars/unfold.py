@@ -42,7 +42,10 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Tenants", "domain", "tenants.Tenant"),
         _Page("API keys", "key", "keys.ApiKey"),
     ),
-    "Knowledge": _TENANT_PAGES["Knowledge"],
+    "Knowledge": (
+        _Page("Change sets", "edit_note", "changes.ChangeSet"),
+        *_TENANT_PAGES["Knowledge"],
+    ),
     "Access": (_Page("Operators", "group", "users.User"), _Page("Roles", "badge", "auth.Group")),
     "Record": _TENANT_PAGES["Record"],
 }

@@ -242,6 +242,14 @@ def require_sound(change_set: ChangeSet) -> None:
     """Raises if the change set cannot be published as it is: empty, stale or against a rule."""
     if not change_set.edits.exists():
         raise ChangeError("The change set is empty. Add an edit first.")
+    require_fresh(change_set)
+    problems = problems_of(candidate_of(change_set))
+    if problems:
+        raise InvalidChangeSetError(problems)
+
+
+def require_fresh(change_set: ChangeSet) -> None:
+    """Raises StaleChangeSetError if what it changes is not in force as it was found."""
     stale = stale_keys(change_set)
     if stale:
         named = ", ".join(map(str, stale))
@@ -249,9 +257,6 @@ def require_sound(change_set: ChangeSet) -> None:
             f"Changed in force since this was drafted: {named}. Bring the draft up to date, and "
             "look at what it does now."
         )
-    problems = problems_of(candidate_of(change_set))
-    if problems:
-        raise InvalidChangeSetError(problems)
 
 
 def comment(*, number: int, text: str, person: User) -> Entry:
@@ -299,7 +304,7 @@ def approve(*, number: int, text: str = "", approver: User, revision: int) -> Ch
             )
         if change_set.approvals.filter(revision=revision, approver=approver).exists():
             raise ChangeError("You have approved this revision already. Another person is needed.")
-        require_sound(change_set)
+        require_fresh(change_set)
         Approval.objects.create(change_set=change_set, revision=revision, approver=approver)
         given = change_set.approvals.filter(revision=revision).count()
         if given >= change_set.approvals_required:
