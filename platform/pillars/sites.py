@@ -8,6 +8,7 @@ from unfold.sites import UnfoldAdminSite
 from access.keys.admin import register_for_platform as platform_keys
 from access.keys.admin import register_for_tenant as tenant_keys
 from access.users.admin import register as people
+from access.users.models import User
 from audit.admin import register as audit
 from mapping.admin import register as events
 from pillars import dashboards
@@ -43,9 +44,9 @@ class PlatformSite(_Site):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """The start page."""
-        return super().index(
-            request, {**dashboards.platform(request.user), **(extra_context or {})}
-        )
+        assert isinstance(request.user, User)  # noqa: S101 - has_permission let nobody else in
+        facts = dashboards.platform(request.user)
+        return super().index(request, {**facts, **(extra_context or {})})
 
 
 class TenantSite(_Site):

@@ -19,6 +19,7 @@ from access.users.services import ensure_user
 from audit.services import record
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
+from taxonomy.changes import services as changes
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant
 
@@ -80,7 +81,11 @@ def plant() -> World:
     """Fill both tenants. Runs in a transaction that is rolled back in the end."""
     sides = [_plant_side(Tenant.objects.get(slug=slug)) for slug in ("acme", "globex")]
     ensure_user(username="operator", password=PASSWORD, superuser=True, actor=ACTOR)
-    return World(*sides, operator=_session(User.objects.get(username="operator")))
+    operator = User.objects.get(username="operator")
+    change_set = changes.start(title="A change", reason="Everybody's.", author=operator)
+    for side in sides:
+        side.ids["changes.changeset"] = change_set.pk
+    return World(*sides, operator=_session(operator))
 
 
 def _plant_side(tenant: Tenant) -> Side:
