@@ -39,19 +39,29 @@ class Answer:
 class Stack:
     """A running stack, told by its credentials.json."""
 
-    def __init__(self, credentials: dict[str, Any]) -> None:
+    def __init__(self, credentials: dict[str, Any], database_url: str) -> None:
         self.credentials = credentials
+        self.database_url = database_url
         self.url: str = credentials["url"]
 
     @classmethod
     def at(cls, state: Path) -> "Stack":
         """The stack that keeps its state there."""
-        return cls(json.loads(StateDir(state).credentials_file.read_text()))
+        files = StateDir(state)
+        return cls(
+            json.loads(files.credentials_file.read_text()),
+            json.loads(files.state_file.read_text())["database_url"],
+        )
 
     @property
     def operator(self) -> Login:
         """The platform's operator."""
         person = self.credentials["platform_admin"]
+        return Login(self.url, person["username"], person["password"])
+
+    def of_platform(self, name: str) -> Login:
+        """`curator`, `approver` or `second-approver`: who works on the knowledge."""
+        person = self.credentials["knowledge"][name]
         return Login(self.url, person["username"], person["password"])
 
     def person(self, role: str, tenant: int = 0) -> Login:

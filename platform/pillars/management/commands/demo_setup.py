@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from access.keys.models import ApiKey, Scope
 from access.keys.services import create_key, revoke_key
-from access.users.roles import ADMINISTRATOR, COMPLIANCE_OFFICER
+from access.users.roles import ADMINISTRATOR, APPROVER, COMPLIANCE_OFFICER, CURATOR
 from access.users.services import ensure_user
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant, TenantState
@@ -20,6 +20,8 @@ from tenants.selectors import TenantRef
 from tenants.services import create_tenant, provision_tenant
 
 DEMO_TENANTS = (("acme-health", "Acme Health"), ("globex-bank", "Globex Bank"))
+# Who changes the knowledge, and who approves it: a crosswalk wants two approvers.
+KNOWLEDGE_PEOPLE = (("curator", CURATOR), ("approver", APPROVER), ("second-approver", APPROVER))
 ACTOR = "system:demo"
 KEY_NAME = "demo"
 
@@ -36,6 +38,10 @@ class Command(BaseCommand):
         credentials = {
             "url": base,
             "platform_admin": self._operator(known.get("platform_admin"), base),
+            "knowledge": {
+                login: self._of_platform(login, role, known.get("knowledge", {}).get(login), base)
+                for login, role in KNOWLEDGE_PEOPLE
+            },
             "tenants": [
                 self._tenant(slug, name, _find(known, slug)) for slug, name in DEMO_TENANTS
             ],
@@ -49,6 +55,18 @@ class Command(BaseCommand):
             with public_context():
                 ensure_user(username="operator", password=password, superuser=True, actor=ACTOR)
         return {"url": f"{base}/admin/", "username": "operator", "password": password}
+
+    def _of_platform(
+        self, login: str, role: str, known: dict[str, Any] | None, base: str
+    ) -> dict[str, str]:
+        password = known["password"] if known else _password()
+        if not known:
+            with public_context():
+                ensure_user(
+                    username=login, password=password, role=role, actor=ACTOR,
+                    email=f"{login}@pillars.example",
+                )  # fmt: skip
+        return {"url": f"{base}/admin/", "username": login, "password": password}
 
     def _tenant(self, slug: str, name: str, known: dict[str, Any] | None) -> dict[str, Any]:
         with public_context():
