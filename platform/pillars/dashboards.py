@@ -215,7 +215,7 @@ def _tenant_states() -> list[Bar]:
 
 
 def _release_facts(release: KnowledgeRelease) -> dict[str, Any]:
-    frameworks = release.frameworks.order_by("framework").annotate(control_count=Count("controls"))
+    frameworks = release.frameworks.order_by("framework", "edition")
     return {
         "labels": release.taxonomy.labels.count(),
         "detectors": release.detectors.count(),

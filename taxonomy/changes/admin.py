@@ -160,10 +160,11 @@ class ChangeSetAdmin(PillarsAdmin):
     ) -> HttpResponse:
         """The page of one change set."""
         change_set: ChangeSet = self.wanted(request, object_id)
+        shown = page_of(change_set)
         extra = {
-            **page_of(change_set),
+            **shown,
             "title": f"#{change_set.number} {change_set.title}",
-            "steps": self._steps(request, change_set),
+            "steps": self._steps(request, change_set, stale=bool(shown["stale"])),
             "may_edit": change_set.is_draft and self.may(request, "change"),
             "additions": _NEW,
             "comment_form": CommentForm(auto_id="comment_%s"),
@@ -171,11 +172,15 @@ class ChangeSetAdmin(PillarsAdmin):
         }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
-    def _steps(self, request: HttpRequest, change_set: ChangeSet) -> list[dict[str, Any]]:
+    def _steps(
+        self, request: HttpRequest, change_set: ChangeSet, *, stale: bool
+    ) -> list[dict[str, Any]]:
         """The steps that the person may take now, as links that carry what they saw."""
         found = []
         for step in STEPS.values():
             if change_set.state not in step.states or not self._may_take(request, step):
+                continue
+            if step.name == "refresh" and not stale:
                 continue
             if step.for_others and wrote_in(change_set, _person(request)):
                 continue

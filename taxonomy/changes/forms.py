@@ -227,7 +227,7 @@ class DetectorLabelForm(EditForm):
 
     def offer(self, documents: KnowledgeDocuments) -> None:
         """Detectors and labels in force."""
-        labels = [(name, name) for name in documents.taxonomy["labels"]]
+        labels = [(name, name) for name in sorted(documents.taxonomy["labels"])]
         self.choice("canonical").choices = labels
         if "detector" in self.fields:
             names = sorted(data["detector"] for data in documents.detectors)

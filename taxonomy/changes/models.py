@@ -183,7 +183,12 @@ class Entry(models.Model):
         triggers = append_only()
 
     def __str__(self) -> str:
-        return f"{self.actor} {self.get_verb_display()}"
+        return f"{self.who} {self.get_verb_display()}"
+
+    @property
+    def who(self) -> str:
+        """A person's name; what the system did is named as such."""
+        return self.actor.removeprefix("user:")
 
 
 class Publication(models.Model):

@@ -23,7 +23,7 @@ def write_notices(change_set: ChangeSet, entry: Entry) -> None:
     if entry.verb in _SILENT:
         return
     people = _approvers() if entry.verb in _ASKS_APPROVERS else _participants(change_set)
-    doer = entry.actor.removeprefix("user:")
+    doer = entry.who
     notices = [
         Notice(
             change_set=change_set,

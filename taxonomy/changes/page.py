@@ -1,5 +1,6 @@
 """What the page of a change set shows: differences, warnings, impact, conversation, history."""
 
+from datetime import datetime
 from typing import Any
 
 from django.apps import apps
@@ -64,6 +65,7 @@ def _impact(change_set: ChangeSet) -> dict[str, Any] | None:
     touched = [row for row in tenants if any(row.get(k) for k in ("events", "reports"))]
     return {
         **change_set.impact,
+        "counted": datetime.fromisoformat(change_set.impact["counted_at"]),
         "touched": touched,
         "untouched": len(tenants) - len(touched),
         "outdated": change_set.is_open and change_set.impact_revision != change_set.revision,

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from access.users.models import User
 from audit.services import record
+from pillars import queue
 from taxonomy.changes.errors import ChangeError, InvalidChangeSetError, StaleChangeSetError
 from taxonomy.changes.models import Approval, ChangeSet, Edit, Entry, State, Verb
 from taxonomy.changes.notices import write_notices
@@ -223,6 +224,7 @@ def submit(*, number: int, editor: User, revision: int) -> ChangeSet:
         change_set.approvals_required = approvals_for(change_set)
         change_set.save()
         log(change_set, Verb.SUBMITTED, actor_of(editor))
+        transaction.on_commit(lambda: queue.dispatch("changes.count_impact", number=number))
     return change_set
 
 

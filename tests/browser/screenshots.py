@@ -46,6 +46,7 @@ class Album:
         self._report()
         operator = Visitor(self._browser, self._stack.url).log_in(self._stack.operator)
         self._keep(operator, "platform-overview")
+        self._change_set()
         operator.open("/docs", axe=False)
         self._keep(operator, "api-docs")
 
@@ -57,6 +58,29 @@ class Album:
         page.reload()
         admin.press("Revoke", role="link")
         admin.press("Revoke")
+
+    def _change_set(self) -> None:
+        """One that waits for approval; it is withdrawn afterwards."""
+        curator = Visitor(self._browser, self._stack.url, height=1400)
+        curator.log_in(self._stack.of_platform("curator"))
+        page = curator.open("/admin/changes/changeset/add/")
+        page.get_by_label("Title").fill("US_SSN is critical")
+        page.get_by_label("Reason").fill("A number cannot be changed once it has leaked.")
+        curator.press("Start change set")
+        number = page.url.rstrip("/").split("/")[-2]
+        thing = "kind=detector_label&document=presidio&name=US_SSN"
+        curator.open(f"/admin/changes/changeset/{number}/edit/?{thing}")
+        page.get_by_label("Severity").select_option(label="Critical")
+        curator.press("Put into the change set")
+        curator.press("Submit for approval", role="link")
+        curator.press("Submit for approval")
+        page.get_by_label("Comment").fill("Please look at the tenants that it touches.")
+        curator.press("Comment")
+        page.wait_for_timeout(3_000)  # a worker counts the impact
+        curator.open(f"/admin/changes/changeset/{number}/change/")
+        self._keep(curator, "change-set")
+        curator.press("Withdraw", role="link")
+        curator.press("Withdraw")
 
     def _report(self) -> None:
         officer = Visitor(self._browser, self._stack.person("officer").base)
