@@ -12,9 +12,10 @@ from taxonomy import loading
 from taxonomy.changes.errors import ChangeError, InvalidChangeSetError, StaleChangeSetError
 from taxonomy.changes.models import ChangeSet, Publication, State, Verb
 from taxonomy.changes.selectors import candidate_of, due
-from taxonomy.changes.services import actor_of, log, require_sound, return_to_draft, step
+from taxonomy.changes.services import actor_of, log, require_fresh, return_to_draft, step
 from taxonomy.documents import digest
-from taxonomy.editing import Candidate, candidate, problems_of, release_candidate
+from taxonomy.editing import Candidate, candidate, release_candidate
+from taxonomy.errors import KnowledgeFileError
 from taxonomy.objects import Difference, StaleEditError, apply
 from taxonomy.selectors import current_documents, current_release
 from tenants.context import public_context
@@ -62,7 +63,7 @@ def _publish(*, number: int, actor: str, revision: int) -> Publication:
         with step(
             number=number, actor=actor, revision=revision, states=(State.APPROVED,)
         ) as change_set:
-            require_sound(change_set)
+            require_fresh(change_set)
             publication = _release(change_set, candidate_of(change_set), Verb.PUBLISHED, actor)
             change_set.state = State.PUBLISHED
             change_set.save()
@@ -84,9 +85,6 @@ def roll_back(*, number: int, person: User, reason: str, revision: int) -> Publi
             number=number, actor=actor, revision=revision, states=(State.PUBLISHED,)
         ) as change_set:
             found = _before(change_set)
-            problems = problems_of(found)
-            if problems:
-                raise InvalidChangeSetError(problems)
             publication = _release(change_set, found, Verb.ROLLED_BACK, actor, reason.strip())
             change_set.state = State.ROLLED_BACK
             change_set.save()
@@ -116,7 +114,10 @@ def _before(change_set: ChangeSet) -> Candidate:
 def _release(
     change_set: ChangeSet, found: Candidate, verb: Verb, actor: str, note: str = ""
 ) -> Publication:
-    release = release_candidate(found, actor=f"change_set:{change_set.number}")
+    try:
+        release = release_candidate(found, actor=f"change_set:{change_set.number}")
+    except KnowledgeFileError as error:
+        raise InvalidChangeSetError(error.problems) from None
     manifest = _manifest(change_set, found, verb, actor, note)
     manifest["release"] = {"serial": release.serial, "sha256": release.sha256}
     manifest["editions"] = [

@@ -253,12 +253,16 @@ def _release_around(document: dict[str, Any]) -> None:
 class TestTheFilesAfterwards:
     """`load_config` runs at every start: it must not take back what was published."""
 
-    def test_the_same_files_leave_it_in_force(self, approved: Any, bob: Any) -> None:
+    def test_the_same_files_leave_it_in_force_unless_told_to_discard_it(
+        self, approved: Any, bob: Any
+    ) -> None:
         publish(number=approved.number, person=bob, revision=approved.revision)
         serial = KnowledgeRelease.objects.count()
         call_command("load_config", verbosity=0)
         assert KnowledgeRelease.objects.count() == serial
         assert severity_of_a_number() == "critical"
+        call_command("load_config", discard_published=True, verbosity=0)
+        assert severity_of_a_number() == "high"
 
     def test_changed_files_without_it_are_refused(
         self, approved: Any, bob: Any, folder: Path, edit: Any
@@ -279,11 +283,6 @@ class TestTheFilesAfterwards:
         call_command("import_bundle", tmp_path / "b.zip", verbosity=0)
         again = released()
         assert again == release
-
-    def test_going_back_to_the_files_on_purpose(self, approved: Any, bob: Any) -> None:
-        publish(number=approved.number, person=bob, revision=approved.revision)
-        call_command("load_config", discard_published=True, verbosity=0)
-        assert severity_of_a_number() == "high"
 
 
 def test_impact_by_tenant(draft: Any, acme: Any, globex: Any, api: Any) -> None:
