@@ -42,11 +42,12 @@ test: install ## Run the tests, real Postgres and broker included: make test ARG
 	@$(VENV)/bin/python -m deploy.local system
 	$(VENV)/bin/python -m pytest $(ARGS)
 
-lint: install ## Check style, imports and types
+lint: install ## Check style, imports, types and the detector files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy .
+	$(VENV)/bin/python manage.py lint_detectors
 
 typecheck: install ## Check types alone
 	$(VENV)/bin/mypy .

@@ -85,6 +85,11 @@ def read_document(kind: str, path: Path) -> Document:
     return _read(kind, path, f"{path.parent.name}/{path.name}")
 
 
+def parse_document(kind: str, path: Path, text: str) -> Document:
+    """As read_document, of a text that is not in the file (yet). Raises KnowledgeFileError."""
+    return _parse(kind, path, f"{path.parent.name}/{path.name}", text)
+
+
 def read_plan(path: Path) -> Document:
     """A migration plan from one taxonomy edition to another. Raises KnowledgeFileError."""
     return read_document("migration", path)
@@ -97,6 +102,10 @@ def _read(kind: str, path: Path, name: str) -> Document:
         raise KnowledgeFileError(
             [f"{name}: cannot be read ({type(error).__name__}). Check rights and UTF-8."]
         ) from None
+    return _parse(kind, path, name, text)
+
+
+def _parse(kind: str, path: Path, name: str, text: str) -> Document:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
