@@ -29,6 +29,7 @@ _NO_LABEL: Final = frozenset(("none", "null", "nil", "nan", "undefined", "n/a", 
 _FAILURE: Final = re.compile(
     r"(?i)\b(?:errors?|exception|time-?out|timed out|unavailable|traceback|forbidden"
     r"|unauthori[sz]ed|rate limit|too many requests|bad gateway)\b"
+    r"|\A(?:\w+\.)*\w+(?:error|exception):"
 )
 # Members that name the label of a record, in the order in which they are tried.
 _LABEL_MEMBERS: Final = (
@@ -56,6 +57,8 @@ def _looks_like_label(text: str) -> bool:
     return (
         text.casefold() not in _NO_LABEL
         and recordable_label(text)
+        and text.count("(") == text.count(")")
+        and text.count("[") == text.count("]")
         and _FAILURE.search(text) is None
     )
 
