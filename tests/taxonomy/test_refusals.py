@@ -93,6 +93,13 @@ def test_a_label_that_no_detector_leads_to_is_a_warning(folder: Path) -> None:
         (TAXONOMY, "  PII.Person.Age:\n", "  PII.Person:\n", "a label and a branch"),
         (TAXONOMY, "severity: medium", "severity: grave", "'grave' is not one of"),
         (TAXONOMY, "severity: low", "severity: none", "is for OTHER.Safe alone"),
+        (
+            TAXONOMY,
+            "severity: low",
+            "severity: low\n    parent: PII",
+            "Write PII.Person, or leave it out",
+        ),
+        (TAXONOMY, "severity: low", "severity: low\n    parent: pii.person", "does not match"),
         (TAXONOMY, "severity: low", "severity: low\n    colour: red", "'colour' was unexpected"),
         (TAXONOMY, "aliases: [age,", "aliases: [surname,", "belongs to PII.Person.Name already"),
         (TAXONOMY, "aliases: [age,", "aliases: [Age,", "does not match"),
@@ -149,6 +156,18 @@ def test_one_mistake_gives_one_clear_line(
     assert fitting, problems
     assert re.match(rf"{re.escape(file)}:\d+: ", fitting[0])
     assert fitting[0].rstrip().endswith((".", "]", "$"))
+
+
+def test_a_parent_may_be_written_out(folder: Path, edit: Edit) -> None:
+    edit(TAXONOMY, "  PII.Person.Age:\n", "  PII.Person.Age:\n    parent: PII.Person\n")
+    assert validate_config(folder)[0]["problems"] == []
+    edit(TAXONOMY, "parent: PII.Person\n", "parent: PII.Contact\n")
+    line = (folder / TAXONOMY).read_text(encoding="utf-8").splitlines().index
+    assert problems_of(folder) == (
+        f"{TAXONOMY}:{line('    parent: PII.Contact') + 1}: labels.PII.Person.Age.parent: "
+        "PII.Contact is not the parent of PII.Person.Age. Write PII.Person, or leave it out: it "
+        "follows from the name.",
+    )
 
 
 def test_the_line_is_the_line_of_the_mistake(folder: Path, edit: Edit) -> None:
