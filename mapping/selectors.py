@@ -3,7 +3,6 @@
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from django.conf import settings
@@ -13,7 +12,8 @@ from django.db.models import QuerySet
 from mapping.engine import Engine, KnowledgeError
 from mapping.knowledge import compile_documents
 from mapping.models import MappingEvent
-from taxonomy.selectors import current_documents, current_serial, documents_of
+from mapping.versions import AnswerVersions, Versions, versions_of
+from taxonomy.selectors import current_documents, current_serial
 from tenants.context import public_context, require_tenant
 
 
@@ -27,6 +27,19 @@ class EngineInForce:
 
     serial: int
     engine: Engine
+    versions: Versions  # shared by all: not to be changed
+
+    def answer_versions(self, detector_map: str | None) -> AnswerVersions:
+        """The versions that gave an answer. `detector_map`: that of the detector's file."""
+        versions = self.versions
+        return AnswerVersions(
+            release=versions["release"],
+            taxonomy=versions["taxonomy"],
+            detector_map=detector_map,
+            frameworks=self.engine.knowledge.versions.frameworks,
+            model=versions["model"],
+            calibrator=versions["calibrator"],
+        )
 
 
 log = structlog.get_logger("mapping.selectors")
@@ -79,28 +92,19 @@ def _refresh() -> None:
         log.error("release_not_usable", serial=documents.serial, exc_info=True)
         return
     threshold = settings.CONFIG.mapping.confidence_threshold
-    _current = EngineInForce(documents.serial, Engine(knowledge, threshold=threshold))
+    _current = EngineInForce(
+        documents.serial,
+        Engine(knowledge, threshold=threshold),
+        versions_of(documents, knowledge.versions),
+    )
 
 
-def versions_in_force() -> dict[str, Any]:
-    """One snapshot of every version behind an answer given now. Raises NoKnowledgeError."""
-    in_force = engine_in_force()
-    with public_context():
-        documents = documents_of(in_force.serial)
-    versions = in_force.engine.knowledge.versions
-    return {
-        "release": documents.serial,
-        "taxonomy": documents.taxonomy["edition"],
-        "frameworks": {
-            f"{d['framework']}@{d['edition']}": d["version"] for d in documents.frameworks
-        },
-        "crosswalks": {
-            f"{d['framework']}@{d['edition']}": d["version"] for d in documents.crosswalks
-        },
-        "detectors": {d["detector"]: d["version"] for d in documents.detectors},
-        "model": versions.model,
-        "calibrator": versions.calibrator,
-    }
+def versions_in_force() -> Versions:
+    """Every version behind an answer given now. Raises NoKnowledgeError.
+
+    Costs nothing: it was made with the engine.
+    """
+    return engine_in_force().versions
 
 
 def forget_engine() -> None:

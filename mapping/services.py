@@ -299,7 +299,7 @@ def _safe_metadata(metadata: Mapping[str, Any], hash_text: Callable[[str], str])
 def _response(
     in_force: EngineInForce, origin: Origin, result: MappingResult, row: dict[str, Any]
 ) -> dict[str, Any]:
-    versions = in_force.engine.knowledge.versions
+    version_info = in_force.answer_versions(result.detector_map)
     policy = None
     if row["environment"] is not None or row["expected_detectors"] is not None:
         policy = {
@@ -323,16 +323,10 @@ def _response(
             "detector_version": row["detector_version"],
             "raw_ref": row["raw_ref"],
             "route": row["route"],
-            "model": versions.model,
+            "model": version_info["model"],
             "tenant_id": origin.tenant.slug,
             "ts": row["received_at"],
         },
         "policy_context": policy,
-        "version_info": {
-            "taxonomy": versions.taxonomy,
-            "detector_map": result.detector_map,
-            "frameworks": versions.frameworks,
-            "model": versions.model,
-            "calibrator": versions.calibrator,
-        },
+        "version_info": version_info,
     }

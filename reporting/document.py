@@ -88,13 +88,17 @@ def moment(value: datetime) -> str:
 
 
 def versions(heading: Heading, knowledge: FrameworkKnowledge, counts: Counts) -> dict[str, Any]:
-    """The version tags: what the report was made with, and what its events were mapped with."""
+    """The version tags: what the report was made with, and what its events were mapped with.
+
+    `in_force` is the whole snapshot (mapping.versions) of when the report was made.
+    """
     return {
         "pillars": heading.pillars_version,
         "release": knowledge.release,
         "taxonomy": knowledge.taxonomy,
         "framework": knowledge.key,
         "crosswalk": knowledge.crosswalk,
+        "in_force": knowledge.versions,
         "events": {
             "releases": _distinct(counts, "release"),
             "taxonomies": _distinct(counts, "taxonomy"),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from mapping.selectors import engine_in_force
+from mapping.versions import Versions, versions_of
 from reporting.errors import UnknownFrameworkError
 from taxonomy.models import FrameworkEdition
 from taxonomy.selectors import KnowledgeDocuments, current_documents
@@ -60,6 +62,7 @@ class FrameworkKnowledge:
     labels: frozenset[str]
     bearings: Mapping[str, Mapping[str, Bearing]]  # label -> code of a control -> row
     detectors: Mapping[str, frozenset[str]]  # detector -> canonical labels that it can report
+    versions: Versions  # everything that is in force with this release
 
     @property
     def key(self) -> str:
@@ -114,6 +117,7 @@ def framework_knowledge(framework: str, edition: str) -> FrameworkKnowledge:
         labels=labels,
         bearings=_bearings(crosswalk["rows"], labels),
         detectors={doc["detector"]: _reportable(doc) for doc in documents.detectors},
+        versions=versions_of(documents, engine_in_force().engine.knowledge.versions),
     )
 
 

@@ -17,7 +17,7 @@ HEADER = (
     "first_seen", "last_seen",
     "strongest_label", "strongest_evidence", "strongest_relationship", "strongest_strength",
     "labels", "detectors",
-    "pillars_version", "release", "taxonomy", "framework", "crosswalk",
+    "pillars_version", "release", "taxonomy", "framework", "crosswalk", "model", "calibrator",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -59,5 +59,5 @@ def _row(document: dict[str, Any], control: dict[str, Any]) -> list[Any]:
         "; ".join(f"{row['label']}={row['events']}" for row in control["labels"]),
         "; ".join(f"{row['detector']}={row['events']}" for row in control["detectors"]),
         versions["pillars"], versions["release"], versions["taxonomy"], versions["framework"],
-        versions["crosswalk"],
+        versions["crosswalk"], versions["in_force"]["model"], versions["in_force"]["calibrator"],
     ]  # fmt: skip

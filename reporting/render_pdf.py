@@ -141,10 +141,13 @@ def _shown(control: dict[str, Any]) -> dict[str, Any]:
 
 
 def _versions(versions: dict[str, Any]) -> list[tuple[str, str]]:
-    events = versions["events"]
+    events, in_force = versions["events"], versions["in_force"]
 
     def listed(values: list[Any], none: str = "none") -> str:
         return ", ".join(str(value) for value in values) or none
+
+    def named(files: dict[str, str]) -> str:
+        return listed([f"{name} {version}" for name, version in files.items()])
 
     return [
         ("Framework edition", versions["framework"]),
@@ -152,6 +155,11 @@ def _versions(versions: dict[str, Any]) -> list[tuple[str, str]]:
         ("Taxonomy", versions["taxonomy"]),
         ("Knowledge release", str(versions["release"])),
         ("Pillars", versions["pillars"]),
+        ("Model in force", in_force["model"] or "none: by the rules alone"),
+        ("Calibrator in force", in_force["calibrator"] or "none"),
+        ("Framework files in force", named(in_force["frameworks"])),
+        ("Crosswalks in force", named(in_force["crosswalks"])),
+        ("Detector files in force", named(in_force["detectors"])),
         ("Events mapped under taxonomy", listed(events["taxonomies"])),
         ("Events mapped under release", listed(events["releases"])),
         ("Events mapped by model", listed(events["models"], "none: by the rules alone")),

@@ -139,10 +139,11 @@ def _taxonomy_problems(document: Document) -> Iterator[str]:
     owner: dict[str, str] = {}
     for name, label in labels.items():
         place = document.place(("labels", name))
-        if label.get("parent", branches(name)[1]) != branches(name)[1]:
+        parent = branches(name)[1]
+        if label.get("parent", parent) != parent:
             yield (
-                f"{document.place(('labels', name, 'parent'))}: {label['parent']} is not the parent "
-                f"of {name}. Write {branches(name)[1]}, or leave it out: it follows from the name."
+                f"{document.place(('labels', name, 'parent'))}: {label['parent']} is not the "
+                f"parent of {name}. Write {parent}, or leave it out: it follows from the name."
             )
         if name in parents:
             yield f"{place}: is a label and a branch of other labels. Give it a part of its own."

@@ -18,9 +18,15 @@ from mapping import services
 from mapping.api.events import EVENT_PARAMETERS, EventPages, event_json, filtered_events
 from mapping.api.limits import check_item
 from mapping.api.schemas import BatchRequest, MapRequest, validation_errors
-from mapping.selectors import NoKnowledgeError
+from mapping.selectors import NoKnowledgeError, versions_in_force
 from pillars import problems
-from pillars.api.schema import BATCH_RESPONSE, EVENT_PAGE, MAPPING_EVENT, problem_responses
+from pillars.api.schema import (
+    BATCH_RESPONSE,
+    EVENT_PAGE,
+    MAPPING_EVENT,
+    VERSIONS,
+    problem_responses,
+)
 from pillars.db import retry_lost_connection
 from pillars.observability import metrics
 from pillars.problems import Problem
@@ -194,6 +200,29 @@ def read_item(data: Any, tenant: TenantRef, *, raw: bytes | None = None) -> serv
     if parsed.tenant_id is not None and not names_tenant(parsed.tenant_id, tenant):
         raise Problem("tenant_mismatch")
     return parsed.to_item()
+
+
+class VersionsView(TenantApiView):
+    """What stands behind an answer given now."""
+
+    required_scope = Scope.EVENTS_READ.value
+
+    @extend_schema(
+        operation_id="versions",
+        tags=["Mapping"],
+        summary="Every version in force",
+        description=(
+            "Release, taxonomy, frameworks, crosswalks, detectors, model and calibrator. Answers "
+            "of /map have the part of it that answered, reports all of it."
+        ),
+        responses={200: VERSIONS, **problem_responses()},
+    )
+    def get(self, request: Request) -> Response:
+        """The snapshot."""
+        try:
+            return Response(versions_in_force())
+        except NoKnowledgeError:
+            raise Problem("knowledge_unavailable") from None
 
 
 class EventsView(TenantApiView):

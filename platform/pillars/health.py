@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access.keys.limiter import store
-from mapping.selectors import NoKnowledgeError, engine_in_force
+from mapping.selectors import NoKnowledgeError, engine_in_force, versions_in_force
 from pillars.api.schema import open_problem_responses
 from pillars.observability.metrics import exposition
 from pillars.problems import response as problem
@@ -38,11 +38,17 @@ REQUIRED = frozenset({"database", "knowledge"})
 _LIVE = {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]}
 _READY = {
     "type": "object",
-    "required": ["status", "parts", "failed"],
+    "required": ["status", "parts", "failed", "versions"],
     "properties": {
         "status": {"enum": ["ready", "degraded", "unavailable"]},
         "parts": {"type": "object", "additionalProperties": {"type": "string"}},
         "failed": {"type": "array", "items": {"type": "string"}},
+        "versions": {
+            "type": ["object", "null"],
+            "required": ["release", "taxonomy"],
+            "properties": {"release": {"type": "integer"}, "taxonomy": {"type": "string"}},
+            "description": "The knowledge in force; null while there is none",
+        },
     },
 }
 
@@ -94,7 +100,9 @@ class ReadyView(_OpenView):
         parts = {name: check() for name, check in CHECKS.items()}
         failed = {name for name, state in parts.items() if state != "ok"}
         status = "unavailable" if failed & REQUIRED else "degraded" if failed else "ready"
-        body = {"status": status, "parts": parts, "failed": sorted(failed)}
+        body = {
+            "status": status, "parts": parts, "failed": sorted(failed), "versions": _versions(),
+        }  # fmt: skip
         return Response(body, status=503 if status == "unavailable" else 200)
 
 
@@ -128,6 +136,15 @@ def _knowledge() -> str:
     except DatabaseError:
         return "The taxonomy cannot be read: the database does not answer."
     return "ok"
+
+
+def _versions() -> dict[str, Any] | None:
+    """The two that tell two installations apart at a glance; GET /versions has all of them."""
+    try:
+        versions = versions_in_force()
+    except (NoKnowledgeError, DatabaseError):
+        return None
+    return {"release": versions["release"], "taxonomy": versions["taxonomy"]}
 
 
 def _broker() -> str:

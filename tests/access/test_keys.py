@@ -110,7 +110,7 @@ class TestStorage:
 class TestScopes:
     CALLS = {
         "map:write": (("POST", "/map"), ("POST", "/map/batch")),
-        "events:read": (("GET", "/events"),),
+        "events:read": (("GET", "/events"), ("GET", "/versions")),
         "reports:read": (("GET", "/reports"),),
     }
 

@@ -56,6 +56,7 @@ MAPPED: dict[str, Any] = {
     },
     "policy_context": None,
     "version_info": {
+        "release": 3,
         "taxonomy": "2026.11",
         "detector_map": "2026.11.1",
         "frameworks": ["hipaa@2013", "iso27001@2022", "soc2@2017"],
@@ -132,6 +133,8 @@ def _set(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
         _set("policy_context", to={"environment": "production"}),
         _set("provenance", "ts", to="yesterday"),
         _set("version_info", "taxonomy", to="v1"),
+        _set("version_info", "release", to=0),
+        _set("version_info", "release", to="3"),
         _set("version_info", "frameworks", to=["SOC 2"]),
     ],
 )

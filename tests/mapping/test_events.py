@@ -61,7 +61,7 @@ class TestForm:
             assert event[name] == said[name]
         assert event["route"] == "/chat"
         assert event["received_at"] == said["provenance"]["ts"]
-        for name in ("taxonomy", "detector_map", "model", "calibrator"):
+        for name in ("release", "taxonomy", "detector_map", "model", "calibrator"):
             assert event["version_info"][name] == said["version_info"][name]
 
     def test_holds_every_column_but_none_that_is_the_tenants_secret(

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from access.keys.secrets import prefix_of
 from mapping.models import MappingEvent
+from mapping.selectors import versions_in_force
 from tenants.context import tenant_context
 from tests.conftest import DemoTenant
 
@@ -60,6 +61,7 @@ class TestAnswer:
         assert answer["provenance"]["vendor"] == "Microsoft"
         assert answer["policy_context"] is None
         assert answer["version_info"]["model"] is None
+        assert answer["version_info"]["release"] == versions_in_force()["release"]
 
     @pytest.mark.parametrize("number", range(len(EXAMPLES)))
     def test_shipped_examples(self, send: Send, acme: DemoTenant, number: int) -> None:

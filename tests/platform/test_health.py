@@ -14,6 +14,7 @@ from django.db import connection
 from access.keys.limiter import store
 from deploy.local.processes import random_port
 from mapping import selectors
+from mapping.selectors import versions_in_force
 from pillars.health import CHECKS, HEARTBEAT_KEY, REQUIRED
 from pillars.tasks import heartbeat
 
@@ -87,8 +88,10 @@ class TestReady:
     def test_every_part_works(self, api: Api, alive: None, pdf_works: None) -> None:
         answer = api("GET", "/health/ready")
         assert answer.status_code == 200
+        versions = versions_in_force()
         assert answer.json() == {
             "status": "ready", "parts": dict.fromkeys(CHECKS, "ok"), "failed": [],
+            "versions": {"release": versions["release"], "taxonomy": "2026.11"},
         }  # fmt: skip
 
     @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
@@ -119,9 +122,12 @@ class TestReady:
             assert answer.status_code == 503
             assert answer.json()["failed"] == ["knowledge"]
             assert "load_config" in answer.json()["parts"]["knowledge"]
+            assert answer.json()["versions"] is None
             item = {"detector": "presidio", "output": "x"}
-            refused = api("POST", "/map", acme.key, json=item)
-            assert (refused.status_code, refused.json()["code"]) == (503, "knowledge_unavailable")
+            for refused in (api("POST", "/map", acme.key, json=item),
+                            api("GET", "/versions", acme.key)):  # fmt: skip
+                assert refused.status_code == 503
+                assert refused.json()["code"] == "knowledge_unavailable"
         finally:
             selectors.forget_engine()
 

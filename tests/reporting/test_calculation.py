@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mapping.versions import Versions
 from reporting.counting import Counts, count_events
 from reporting.coverage import Coverage, crosswalk_pairs, evaluate
 from reporting.errors import ReportBuildError
@@ -44,6 +45,10 @@ KNOWLEDGE = FrameworkKnowledge(
     controls=tuple(Control(f"C{n}", f"Title {n}", "Group") for n in range(1, 6)),
     labels=LABELS,
     bearings=_bearings(CROSSWALK, LABELS),
+    versions=Versions(
+        release=1, taxonomy="2026.11", frameworks={"demo@1": "1"},
+        crosswalks={"demo@1": "2026.11.1"}, detectors={"one": "1"}, model=None, calibrator=None,
+    ),
     detectors={
         "one": frozenset({"PII.A", "PII.B"}),
         "two": frozenset({"HARM.X", "SEC.Z"}),

@@ -16,6 +16,7 @@ import pypdf
 import pytest
 
 import reporting
+from mapping.selectors import versions_in_force
 from reporting.chart import trend_svg, trend_text
 from reporting.document import _ranges
 from reporting.render_csv import HEADER, render_csv, safe_cell
@@ -123,6 +124,8 @@ class TestJson:
         assert versions["framework"] == "soc2@2017"
         assert versions["crosswalk"].startswith("2026.11.")
         assert versions["taxonomy"] == "2026.11"
+        assert versions["in_force"] == versions_in_force()
+        assert versions["in_force"]["release"] == versions["release"]
         assert versions["events"]["taxonomies"] == ["2026.11"]
         assert versions["events"]["detector_maps"] == {
             "openai-moderation-omni": ["2026.11.1"], "presidio": ["2026.11.1"]
@@ -241,6 +244,7 @@ class TestPdf:
             "Evidence supporting SOC 2", "Lasting Ltd", "Controls with evidence", "CC6.7",
             "Not evaluated", "CC8.1", "not evaluated", "Not evaluable by detectors", "CC1.1",
             "What could not be mapped", "home-made", "Method and versions",
+            "Detector files in force", "xstest", "hipaa@2013",
             str(made.report.id), hashlib.sha256(made.files["json"]).hexdigest(),
             hashlib.sha256(made.files["csv"]).hexdigest(),
         ):  # fmt: skip

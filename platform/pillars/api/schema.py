@@ -13,6 +13,7 @@ _REF = "#/components/schemas/"
 MAPPING_EVENT = OpenApiResponse({"$ref": f"{_REF}MappingEvent"}, "The mapped event, as stored")
 BATCH_RESPONSE = OpenApiResponse({"$ref": f"{_REF}BatchResponse"}, "Answers in order")
 EVENT_PAGE = OpenApiResponse({"$ref": f"{_REF}EventPage"}, "A page of events")
+VERSIONS = OpenApiResponse({"$ref": f"{_REF}Versions"}, "The versions in force")
 PROBLEM_REF = {"$ref": f"{_REF}Problem"}
 # What any operation behind an API key can answer besides its own statuses.
 COMMON_STATUSES = (401, 403, 405, 406, 429, 500, 503)
@@ -77,6 +78,25 @@ def _event_component() -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": sorted(properties)}
 
 
+def _versions_component() -> dict[str, Any]:
+    by_name = {"type": "object", "additionalProperties": {"type": "string"}}
+    properties: dict[str, Any] = {
+        "release": {"type": "integer", "minimum": 1, "description": "Serial of the release"},
+        "taxonomy": {"type": "string", "description": "Edition"},
+        "frameworks": {**by_name, "description": "framework@edition to our file's version"},
+        "crosswalks": {**by_name, "description": "framework@edition to the crosswalk's version"},
+        "detectors": {**by_name, "description": "Detector to its file's version"},
+        "model": _nullable("string", description="null while rules alone map"),
+        "calibrator": _nullable("string"),
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
 def finish_schema(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     """drf-spectacular hook: add the components that are not serializers."""
     components = result.setdefault("components", {}).setdefault("schemas", {})
@@ -108,6 +128,7 @@ def finish_schema(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
             },
         },
     }
+    components["Versions"] = _versions_component()
     components["BatchResponse"] = {
         "type": "object",
         "required": ["results", "errors"],
