@@ -16,7 +16,7 @@ from tests.support.stack import Login
 Headers = dict[str, str]
 EXAMPLES = REPOSITORY / "pillars-detectors" / "examples" / "raw-outputs.jsonl"
 API_PATHS = (
-    "/map", "/map/batch", "/events", "/reports", f"/reports/{uuid.UUID(int=7)}",
+    "/map", "/map/batch", "/events", "/versions", "/reports", f"/reports/{uuid.UUID(int=7)}",
     f"/reports/{uuid.UUID(int=7)}/pdf", "/health/live", "/health/ready", "/metrics",
     "/openapi.json", "/docs", "/",
 )  # fmt: skip
