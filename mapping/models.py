@@ -1,6 +1,12 @@
-"""Mapping events: what a detector found, in canonical terms. Metadata only."""
+"""Mapping events: what a detector found, in canonical terms. Metadata only.
 
+Events keep the labels that they were given. Where a plan carries them to another taxonomy edition,
+a row of MigratedLabels beside the event says what is shown instead.
+"""
+
+import uuid_utils.compat
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from taxonomy.models import Severity
@@ -56,3 +62,111 @@ class MappingEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.detector}: {', '.join(self.labels)}"
+
+
+class Direction(models.TextChoices):
+    """Which way a run carries the tenant's data."""
+
+    APPLY = "apply", "Apply"
+    INVERT = "invert", "Invert"
+
+
+class RunState(models.TextChoices):
+    """Where a run stands. `undone`: a later run in the other direction took it back."""
+
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    UNDONE = "undone", "Taken back"
+
+
+class MigrationRun(models.Model):
+    """One use of a migration plan on the tenant's data, done in batches.
+
+    It stands in the tenant's schema, so it names its plan by editions, version and digest.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    old = models.CharField("from", max_length=16, help_text="Edition that the plan leaves")
+    new = models.CharField("to", max_length=16, help_text="Edition that the plan leads to")
+    plan_version = models.CharField(max_length=32)
+    plan_sha256 = models.CharField(max_length=64)
+    direction = models.CharField(max_length=6, choices=Direction.choices)
+    state = models.CharField(max_length=7, choices=RunState.choices, default=RunState.RUNNING)
+    undoes = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="undone_by", help_text="Run it takes back"
+    )
+    stage = models.CharField(max_length=32, blank=True, help_text="The table being carried")
+    cursor = models.UUIDField(null=True, help_text="Last row of that table that is done")
+    rows_total = models.PositiveBigIntegerField(default=0, help_text="Rows when it began")
+    rows_seen = models.PositiveBigIntegerField(default=0, help_text="Rows looked at so far")
+    counts = models.JSONField(default=dict, help_text="See mapping.tallies.Tally")
+    batch_size = models.PositiveIntegerField()
+    background = models.BooleanField(default=False, help_text="A worker carries it on")
+    actor = models.CharField(max_length=200)
+    started_at = models.DateTimeField(auto_now_add=True)
+    moved_at = models.DateTimeField(auto_now=True, help_text="When the last batch was done")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "migration"
+        constraints = [
+            # One at a time in a tenant: two would carry the same events to and fro.
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=models.Q(state="running"),
+                name="one_running_migration",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} to {self.target}, plan {self.plan_version}"
+
+    @property
+    def source(self) -> str:
+        """The edition that labels come from."""
+        return self.old if self.direction == Direction.APPLY else self.new
+
+    @property
+    def target(self) -> str:
+        """The edition that labels are carried to."""
+        return self.new if self.direction == Direction.APPLY else self.old
+
+
+class MigratedLabels(models.Model):
+    """The labels that an event is shown with, in another taxonomy edition than its own.
+
+    Derived from the event and the run's plan. `received_at` is the event's: retention deletes both
+    together. Of several rows of an event (plans that follow each other) the last one is `shown`.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField()
+    received_at = models.DateTimeField()
+    run = models.ForeignKey(MigrationRun, models.PROTECT, related_name="rows", db_index=False)
+    given_taxonomy = models.CharField(max_length=32, help_text="Edition of the event's own labels")
+    taxonomy = models.CharField(max_length=32, help_text="Edition of `labels`")
+    labels = ArrayField(models.CharField(max_length=100))
+    canonical = ArrayField(
+        models.CharField(max_length=100, null=True),
+        help_text="The label of each finding, in the order of the event's; null where retired",
+    )
+    given = ArrayField(models.CharField(max_length=100), help_text="Own labels, with `became`")
+    became = ArrayField(
+        models.CharField(max_length=100, null=True),
+        help_text="What each of `given` is shown as; null where retired",
+    )
+    lossy = models.BooleanField(help_text="By `labels` alone there is no exact way back")
+    shown = models.BooleanField()
+
+    class Meta:
+        indexes = [BrinIndex(fields=["received_at"], name="migrated_received_at")]
+        constraints = [
+            models.UniqueConstraint(fields=["event_id", "run"], name="migrated_once_a_run"),
+            models.UniqueConstraint(
+                fields=["event_id"], condition=models.Q(shown=True), name="migrated_shown_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.taxonomy}: {', '.join(self.labels)}"

@@ -92,6 +92,14 @@ def drop_expired(*, today: date | None = None) -> list[str]:
             with connection.cursor() as cursor:
                 cursor.execute(f'DROP TABLE "{schema}".{name}')
             dropped.append(name)
+    if dropped:
+        # What the events were shown with goes with them, and whatever a run wrote just before.
+        first_kept = _month(oldest)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f'DELETE FROM "{schema}".mapping_migratedlabels WHERE received_at < %s',  # noqa: S608
+                [_start_of(first_kept)],
+            )
     return dropped
 
 

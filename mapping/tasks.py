@@ -1,14 +1,26 @@
-"""Upkeep of the event tables."""
+"""Upkeep of the event tables, and migrations between taxonomy editions."""
+
+import time
+import uuid
+from datetime import timedelta
 
 import structlog
 from celery import shared_task
+from django.utils import timezone
 
 from audit.services import record
+from mapping.editions import carry_on, overdue_runs
+from mapping.models import MigrationRun, RunState
 from mapping.partitions import drop_expired, ensure_partitions
 from pillars import queue
-from tenants.context import reset
-from tenants.selectors import active_tenants
+from tenants.context import reset, tenant_context
+from tenants.selectors import TenantRef, active_tenants
 from tenants.tasks import TenantTask
+
+# A task does batches for so long and then sends itself again, so that others get their turn.
+SLICE_SECONDS = 60.0
+# A batch takes well under a second: a run that stood still for so long has lost its worker.
+STALE = timedelta(minutes=3)
 
 log = structlog.get_logger("mapping.tasks")
 
@@ -29,3 +41,30 @@ def maintain_tenant(*, tenant_id: str) -> None:
     if dropped:
         record(action="events.expired", actor="system:retention", detail={"partitions": dropped})
         log.info("events_expired", tenant_id=tenant_id, count=len(dropped))
+
+
+@shared_task(base=TenantTask, name="mapping.migrate_tenant")
+def migrate_tenant(*, tenant_id: str, run_id: str) -> None:
+    """Carry a migration on for a while (see editions.carry_on)."""
+    until = time.monotonic() + SLICE_SECONDS
+    try:
+        run = carry_on(run_id=uuid.UUID(run_id), after_batch=lambda _: time.monotonic() < until)
+    except MigrationRun.DoesNotExist:
+        log.warning("migration_gone", tenant_id=tenant_id)
+        return
+    if run.state == RunState.RUNNING:
+        queue.dispatch("mapping.migrate_tenant", tenant_id=tenant_id, run_id=run_id)
+
+
+@shared_task(name="mapping.sweep_migrations")
+def sweep_migrations() -> int:
+    """Send migrations in the background again whose worker died. Returns how many."""
+    reset()
+    sent = 0
+    for tenant in [TenantRef.of(tenant) for tenant in active_tenants()]:
+        with tenant_context(tenant):
+            waiting = overdue_runs(before=timezone.now() - STALE)
+        for run_id in waiting:
+            queue.dispatch("mapping.migrate_tenant", tenant_id=str(tenant.id), run_id=str(run_id))
+        sent += len(waiting)
+    return sent

@@ -13,6 +13,7 @@ from unfold.decorators import action
 
 from pillars.admin import PillarsAdmin, badges
 from pillars.badges import state_badge
+from taxonomy.migration import MigrationPlan
 from taxonomy.models import (
     Control,
     CrosswalkEdition,
@@ -22,6 +23,7 @@ from taxonomy.models import (
     FrameworkEdition,
     KnowledgeRelease,
     Label,
+    MigrationPlanEdition,
     TaxonomyEdition,
 )
 from taxonomy.oscal import oscal_of, to_json
@@ -193,6 +195,34 @@ class CrosswalkRowAdmin(ReadOnlyAdmin):
     search_fields = ("label", "control__code", "control__title", "rationale")
 
 
+class MigrationPlanEditionAdmin(ReadOnlyAdmin):
+    """Plans from one taxonomy edition to another; the highest version is the one that is used."""
+
+    list_display = ("old", "new", "version", "loaded_at", "sha256")
+    search_fields = ("old", "new", "version")
+    readonly_fields = ("steps", "lossy")
+
+    @admin.display(description="Steps")
+    def steps(self, row: MigrationPlanEdition) -> SafeString:
+        """What becomes of each old label, names that stay left out."""
+        steps = MigrationPlan.from_document(row.document).steps
+        return format_html_join(
+            "",
+            "<div>{}: {} {}</div>",
+            (
+                (step.label, step.action, " or ".join(step.targets) or step.reason)
+                for step in steps
+                if step.action != "keep"
+            ),
+        )
+
+    @admin.display(description="What the way back cannot tell")
+    def lossy(self, row: MigrationPlanEdition) -> SafeString:
+        """The losses of the inverted plan."""
+        losses = MigrationPlan.from_document(row.document).invert().lossy
+        return format_html_join("", "<div>{}</div>", ((loss,) for loss in losses))
+
+
 class KnowledgeReleaseAdmin(ReadOnlyAdmin):
     """Which editions were in force since when; the first one is in force now."""
 
@@ -222,6 +252,7 @@ _PAGES: dict[type[Model], type[ReadOnlyAdmin]] = {
     Control: ControlAdmin,
     CrosswalkEdition: CrosswalkEditionAdmin,
     CrosswalkRow: CrosswalkRowAdmin,
+    MigrationPlanEdition: MigrationPlanEditionAdmin,
 }
 
 

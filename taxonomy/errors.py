@@ -11,6 +11,10 @@ class KnowledgeFileError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class NoPlanError(LookupError):
+    """There is no such migration plan. The message says which there are, and what to do."""
+
+
 class NoReleaseError(LookupError):
     """There is no such release of the knowledge."""
 

@@ -22,6 +22,7 @@ from taxonomy.models import (
     FrameworkEdition,
     KnowledgeRelease,
     Label,
+    MigrationPlanEdition,
     ReleasedCrosswalk,
     ReleasedDetector,
     ReleasedFramework,
@@ -155,6 +156,8 @@ def _existing(document: Document) -> Edition | None:
         return TaxonomyEdition.objects.filter(edition=key[0]).first()
     if document.kind == "detector":
         return DetectorMap.objects.filter(detector=key[0], version=key[1]).first()
+    if document.kind == "migration":
+        return MigrationPlanEdition.objects.filter(old=key[0], new=key[1], version=key[2]).first()
     if document.kind == "framework":
         return FrameworkEdition.objects.filter(
             framework=key[0], edition=key[1], version=key[2]
@@ -257,11 +260,23 @@ def _create_crosswalk(document: Document, frameworks: Frameworks) -> Edition:
     return crosswalk
 
 
+def _create_plan(document: Document, _: Frameworks) -> Edition:
+    data = document.data
+    return MigrationPlanEdition.objects.create(
+        old=data["from"],
+        new=data["to"],
+        version=data["version"],
+        document=data,
+        sha256=document.sha256,
+    )
+
+
 _CREATE = {
     "taxonomy": _create_taxonomy,
     "detector": _create_detector,
     "framework": _create_framework,
     "crosswalk": _create_crosswalk,
+    "migration": _create_plan,
 }
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from taxonomy.documents import Document, KeyPath
-from taxonomy.validation import misfits
+from taxonomy.validation import branches, misfits
 
 Action = Literal["keep", "rename", "merge", "split", "retire", "todo"]
 Place = Callable[[KeyPath], str]  # where a value of the plan stands, for messages
 _ACTIONS: tuple[Action, ...] = ("keep", "rename", "merge", "split", "retire", "todo")
+_UNKNOWN = "OTHER.Unknown"
 _VAGUE = "other"  # a last part that names no thing: two labels that end so need not be alike
 
 
@@ -64,17 +65,41 @@ class Inversion:
 
 
 @dataclass(frozen=True, slots=True)
-class MigrationPlan:
-    """The steps from edition `old` to edition `new`."""
+class WayBack:
+    """Every label of edition `new` as one of edition `old`, so that nothing is left without a name.
+
+    `exact` are the labels whose old name says the same; of the others it is the nearest one.
+    """
 
     old: str
     new: str
+    labels: Mapping[str, str]
+    exact: frozenset[str]
+
+    def then(self, earlier: "WayBack") -> "WayBack":
+        """The way through an edition between: from `new` to what `earlier` leads back to."""
+        return WayBack(
+            earlier.old,
+            self.new,
+            {label: earlier.labels[old] for label, old in self.labels.items()},
+            frozenset(label for label in self.exact if self.labels[label] in earlier.exact),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationPlan:
+    """The steps from edition `old` to edition `new`. `version` is that of the plan's file."""
+
+    old: str
+    new: str
+    version: str
     steps: tuple[Step, ...]
 
     @classmethod
     def from_document(cls, data: Mapping[str, Any]) -> "MigrationPlan":
         """The plan in a file's data, which must fit schemas/migration.schema.json."""
-        return cls(data["from"], data["to"], tuple(_step(step) for step in data["steps"]))
+        steps = tuple(_step(step) for step in data["steps"])
+        return cls(data["from"], data["to"], data["version"], steps)
 
     def migrate(
         self, label: str, *, detector: str | None = None, source_label: str | None = None
@@ -104,6 +129,29 @@ class MigrationPlan:
             if step.action == "retire" and step.into is not None:
                 labels.pop(step.into, None)  # a stand-in is no other name of what was retired
         return Inversion(self.old, self.new, labels, tuple(_losses(self.steps, sources=sources)))
+
+    def way_back(self, *, old: Iterable[str], new: Iterable[str]) -> WayBack:
+        """The whole way back between the labels of both editions.
+
+        Where `invert` names no old label, the nearest one is taken: the same name, else of those
+        that the plan merged a general one (`Other`), else the first; for a label that the new
+        edition added, `Other` of the nearest branch, else OTHER.Unknown.
+        """
+        exact, known, sources = self.invert().labels, set(old), _sources(self.steps)
+        labels = {
+            label: exact.get(label) or _nearest(label, known=known, sources=sources.get(label, []))
+            for label in new
+        }
+        return WayBack(self.old, self.new, labels, frozenset(exact) & labels.keys())
+
+
+def _nearest(label: str, *, known: set[str], sources: list[str]) -> str:
+    if label in known:
+        return label
+    if sources:
+        return next((source for source in sources if _words(source) == _VAGUE), sources[0])
+    general = (f"{branch}.Other" for branch in branches(label)[1:])
+    return next((name for name in general if name in known), _UNKNOWN)
 
 
 def _step(data: Mapping[str, Any]) -> Step:
@@ -182,6 +230,7 @@ def plan_problems(
     problems = list(_edition_problems(plan, old, new, place=place))
     if problems:  # the labels of other editions would all be unknown
         return problems
+    problems += _version_problems(plan, place=place)
     problems += _coverage_problems(plan, labels=old["labels"], place=place)
     sources = _sources(plan.steps)
     for index, step in enumerate(plan.steps):
@@ -204,6 +253,16 @@ def _edition_problems(
                 f"{place((field,))}: is {said}, and the plan was held against {edition}. "
                 "Correct it, or name the right edition."
             )
+
+
+def _version_problems(plan: MigrationPlan, *, place: Place) -> Iterator[str]:
+    if plan.old == plan.new:
+        yield f"{place(('to',))}: leads back to {plan.old} itself. Name two editions."
+    if plan.version.rpartition(".")[0] != plan.new:
+        yield (
+            f"{place(('version',))}: {plan.version} belongs to another edition than {plan.new}. "
+            f"Set it to {plan.new}.1, or raise its last number."
+        )
 
 
 def _coverage_problems(
@@ -286,6 +345,7 @@ def draft_plan(old_taxonomy: Mapping[str, Any], new_taxonomy: Mapping[str, Any])
     return {
         "from": old_taxonomy["edition"],
         "to": new_taxonomy["edition"],
+        "version": f"{new_taxonomy['edition']}.1",
         "steps": [_drafted(label, found, shared=shared) for label, found in choices.items()],
     }
 

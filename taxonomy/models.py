@@ -200,6 +200,25 @@ class CrosswalkEdition(Edition):
         return f"{self.framework} {self.version}"
 
 
+class MigrationPlanEdition(Edition):
+    """One version of a plan from a taxonomy edition to another. It belongs to no release."""
+
+    old = models.CharField("from", max_length=16, help_text="Edition that the plan leaves")
+    new = models.CharField("to", max_length=16, help_text="Edition that it leads to")
+    version = models.CharField(max_length=32)
+
+    class Meta(Edition.Meta):
+        abstract = False
+        ordering = ("-new", "-old", "-id")
+        verbose_name = "migration plan"
+        constraints = [
+            models.UniqueConstraint(fields=["old", "new", "version"], name="plan_version_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.old} to {self.new}, {self.version}"
+
+
 class Relationship(models.TextChoices):
     """Label to control, after NIST IR 8477."""
 

@@ -2,9 +2,16 @@
 
 from typing import Any, NamedTuple
 
-from taxonomy.errors import NoReleaseError
-from taxonomy.models import CrosswalkRow, KnowledgeRelease, Relationship
-from taxonomy.validation import branches
+from taxonomy.errors import NoPlanError, NoReleaseError
+from taxonomy.migration import MigrationPlan, WayBack
+from taxonomy.models import (
+    CrosswalkRow,
+    KnowledgeRelease,
+    Label,
+    MigrationPlanEdition,
+    Relationship,
+)
+from taxonomy.validation import branches, edition_order
 
 
 class KnowledgeDocuments(NamedTuple):
@@ -15,6 +22,13 @@ class KnowledgeDocuments(NamedTuple):
     detectors: list[dict[str, Any]]
     frameworks: list[dict[str, Any]]
     crosswalks: list[dict[str, Any]]
+
+
+class LoadedPlan(NamedTuple):
+    """A loaded migration plan. `sha256` tells its content from that of any other."""
+
+    plan: MigrationPlan
+    sha256: str
 
 
 def current_serial() -> int | None:
@@ -67,3 +81,70 @@ def controls_for(label: str, release: KnowledgeRelease) -> list[CrosswalkRow]:
         nearest.setdefault((str(row.control.edition), row.control.code), row)
     found = [row for row in nearest.values() if row.relationship != Relationship.NOT_RELATED]
     return sorted(found, key=lambda row: (str(row.control.edition), row.control.position))
+
+
+def loaded_plans() -> list[LoadedPlan]:
+    """The highest version of each migration plan that was ever loaded."""
+    rows = sorted(MigrationPlanEdition.objects.all(), key=lambda row: edition_order(row.version))
+    newest = {(row.old, row.new): row for row in rows}
+    return [_loaded(row) for row in newest.values()]
+
+
+def loaded_plan(*, old: str, new: str, sha256: str | None = None) -> LoadedPlan:
+    """The plan between two editions: its highest version, or the one with that content.
+
+    Raises NoPlanError, which names the plans that there are.
+    """
+    if sha256 is not None:
+        row = MigrationPlanEdition.objects.filter(old=old, new=new, sha256=sha256).first()
+        found = None if row is None else _loaded(row)
+    else:
+        plans = loaded_plans()
+        found = next((one for one in plans if (one.plan.old, one.plan.new) == (old, new)), None)
+    if found is None:
+        plans = loaded_plans()
+        known = ", ".join(f"{one.plan.old} to {one.plan.new}" for one in plans) or "none"
+        raise NoPlanError(
+            f"No migration plan from {old} to {new} is loaded. Loaded: {known}. "
+            "Put the plan into migrations/ and run `manage.py load_config`."
+        )
+    return found
+
+
+def _loaded(row: MigrationPlanEdition) -> LoadedPlan:
+    return LoadedPlan(MigrationPlan.from_document(row.document), row.sha256)
+
+
+def plans_marker() -> int:
+    """Changes when a plan is loaded: how many there are, since none is ever removed."""
+    return MigrationPlanEdition.objects.count()
+
+
+def labels_of(edition: str) -> list[str]:
+    """The labels of a loaded taxonomy edition, in their order; none if it is not loaded."""
+    labels = Label.objects.filter(edition__edition=edition).order_by("position")
+    return list(labels.values_list("name", flat=True))
+
+
+def is_edition(edition: str, base: str) -> bool:
+    """Whether an edition is `base` or one of its further editions (2026.11.1 of 2026.11)."""
+    return edition == base or edition.startswith(f"{base}.")
+
+
+def ways_back(edition: str) -> dict[str, WayBack]:
+    """For each earlier edition from which loaded plans lead here: the way back to it.
+
+    Plans that follow each other make one way; the shortest one counts.
+    """
+    plans = [loaded.plan for loaded in loaded_plans()]
+    found: dict[str, WayBack] = {}
+    waiting = [edition]
+    while waiting:
+        here = waiting.pop(0)
+        for plan in plans:
+            if not is_edition(here, plan.new) or plan.old in {edition, *found}:
+                continue
+            back = plan.way_back(old=labels_of(plan.old), new=labels_of(here))
+            found[plan.old] = back if here == edition else found[here].then(back)
+            waiting.append(plan.old)
+    return found

@@ -59,10 +59,12 @@ def check_knowledge(*, directory: Path, against_loaded: bool = True) -> CheckRep
         documents = read_documents(directory)
         validate(directory, documents)
         loading.ask_other_apps(_candidate(documents, 1))
-        _check_companions(directory)
+        if (directory / VOCABULARIES).is_dir():
+            read_vocabularies(directory)
+        plans = _read_plans(directory)
         if against_loaded:
             with public_context():
-                problems = loading.unbumped(documents)
+                problems = loading.unbumped([*documents, *plans])
             if problems:
                 raise KnowledgeFileError(problems)
     except KnowledgeFileError as error:
@@ -71,14 +73,12 @@ def check_knowledge(*, directory: Path, against_loaded: bool = True) -> CheckRep
     return CheckReport(len(documents), labels, warnings=tuple(unreached_labels(documents)))
 
 
-def _check_companions(directory: Path) -> None:
-    """Files that belong to no release: external vocabularies and migration plans, if any."""
-    if (directory / VOCABULARIES).is_dir():
-        read_vocabularies(directory)
+def _read_plans(directory: Path) -> list[Document]:
+    """The migration plans beside the release's files, checked. Raises KnowledgeFileError."""
     editions = read_taxonomies(directory)
+    plans = [read_plan(path) for path in sorted((directory / "migrations").glob("*.yaml"))]
     problems: list[str] = []
-    for path in sorted((directory / "migrations").glob("*.yaml")):
-        plan = read_plan(path)
+    for plan in plans:
         old, new = (editions.get(str(plan.data.get(key))) for key in ("from", "to"))
         if old is None or new is None:
             problems.append(f"{plan.place(('from',))}: names no editions of taxonomy/. Correct it.")
@@ -86,10 +86,13 @@ def _check_companions(directory: Path) -> None:
         problems += check_plan(plan, directory=directory, old=old.data, new=new.data)
     if problems:
         raise KnowledgeFileError(problems)
+    return plans
 
 
 def load_knowledge(*, directory: Path, actor: str, discard_published: bool = False) -> LoadReport:
     """Load every file of the folder, and release the set if it differs from the one in force.
+
+    Migration plans are loaded too and belong to no release.
 
     Idempotent: a version that is loaded already with the same content is left alone. All or
     nothing, in one transaction. Raises KnowledgeFileError with every problem found, among them
@@ -100,13 +103,14 @@ def load_knowledge(*, directory: Path, actor: str, discard_published: bool = Fal
     """
     documents = read_documents(directory)
     validate(directory, documents)
+    plans = _read_plans(directory)
     with public_context(), transaction.atomic():
         loading.lock()
         in_force = current_release()
         if not discard_published:
             _refuse_to_undo(in_force, documents)
         loading.ask_other_apps(_candidate(documents, loading.next_serial(in_force)))
-        loaded = loading.load_editions(documents)
+        loaded = loading.load_editions([*documents, *plans])
         report = _release(documents, loaded, in_force, actor, discard_published)
         if report.released:
             record(
@@ -115,6 +119,8 @@ def load_knowledge(*, directory: Path, actor: str, discard_published: bool = Fal
                 target=str(report.serial),
                 detail={"added": report.added},
             )
+        for name in sorted({plan.name for plan in plans} & set(report.added)):
+            record(action="knowledge.plan_loaded", actor=actor, target=name)
     return report
 
 

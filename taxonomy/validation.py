@@ -108,6 +108,8 @@ def identity(document: Document) -> tuple[str, ...]:
         return (data["edition"],)
     if document.kind == "detector":
         return data["detector"], data["version"]
+    if document.kind == "migration":
+        return data["from"], data["to"], data["version"]
     return data["framework"], data["edition"], data["version"]
 
 

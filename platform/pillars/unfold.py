@@ -29,6 +29,7 @@ _TENANT_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Controls", "rule", "taxonomy.Control"),
         _Page("Crosswalk", "compare_arrows", "taxonomy.CrosswalkRow"),
         _Page("Releases", "inventory_2", "taxonomy.KnowledgeRelease"),
+        _Page("Migration plans", "alt_route", "taxonomy.MigrationPlanEdition"),
     ),
     "Access": (
         _Page("API keys", "key", "keys.ApiKey"),

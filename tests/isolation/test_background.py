@@ -30,6 +30,7 @@ def arguments(name: str, tenant: Side, other: Side) -> dict[str, Any]:
     known = {
         "tenant_id": str(tenant.tenant.id),
         "report_id": str(other.ids["reporting.report"]),
+        "run_id": str(other.ids["mapping.migrationrun"]),
     }
     wanted = inspect.signature(app.tasks[name].run).parameters
     unknown = set(wanted) - set(known)

@@ -124,7 +124,7 @@ def _plant_shared_ids(side: Side) -> None:
     for model in (
         taxonomy.KnowledgeRelease, taxonomy.TaxonomyEdition, taxonomy.Label, taxonomy.DetectorMap,
         taxonomy.DetectorLabel, taxonomy.FrameworkEdition, taxonomy.Control,
-        taxonomy.CrosswalkEdition, taxonomy.CrosswalkRow,
+        taxonomy.CrosswalkEdition, taxonomy.CrosswalkRow, taxonomy.MigrationPlanEdition,
     ):  # fmt: skip
         first = model.objects.first()
         assert first is not None

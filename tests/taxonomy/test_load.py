@@ -89,7 +89,7 @@ def test_loading_the_same_again_changes_nothing(folder: Path) -> None:
     report = load(folder)
     assert (report.released, report.serial, report.added) == (False, serial, [])
     # Vocabularies lie beside the others, but are no part of a release.
-    files = [path for kind in KINDS for path in (folder / kind).glob("*.yaml")]
+    files = [path for kind in (*KINDS, "migrations") for path in (folder / kind).glob("*.yaml")]
     assert len(report.unchanged) == len(files)
     assert counts() == before
 
@@ -196,6 +196,7 @@ IMMUTABLE = [
     models.ReleasedDetector,
     models.ReleasedFramework,
     models.ReleasedCrosswalk,
+    models.MigrationPlanEdition,
 ]
 
 

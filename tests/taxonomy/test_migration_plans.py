@@ -28,7 +28,8 @@ WHEN = {"detector": "d", "source_label": "s"}
 
 
 def small(*steps: dict[str, Any], old: str = "2001.01", new: str = "2002.01") -> MigrationPlan:
-    return MigrationPlan.from_document({"from": old, "to": new, "steps": list(steps)})
+    document = {"from": old, "to": new, "version": f"{new}.1", "steps": list(steps)}
+    return MigrationPlan.from_document(document)
 
 
 def split(*rules: dict[str, Any]) -> dict[str, Any]:
@@ -175,12 +176,13 @@ def test_other_editions_are_refused() -> None:
 def test_a_step_of_another_form_is_refused_with_its_line(tmp_path: Path, step: str) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(
-        f'from: "2001.01"\nto: "2002.01"\nsteps:\n  - {{label: X.A, keep: true}}\n  - {step}\n'
+        f'from: "2001.01"\nto: "2002.01"\nversion: "2002.01.1"\nsteps:\n'
+        f"  - {{label: X.A, keep: true}}\n  - {step}\n"
     )
     problems = check_plan(read_plan(path), directory=ROOT, old=SMALL_OLD, new=SMALL_NEW)
     assert problems
     for problem in problems:
-        assert problem.startswith(f"{tmp_path.name}/plan.yaml:5: steps[1]"), problem
+        assert problem.startswith(f"{tmp_path.name}/plan.yaml:6: steps[1]"), problem
 
 
 def test_a_problem_of_meaning_names_file_and_line(tmp_path: Path) -> None:
