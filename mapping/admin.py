@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite, ShowFacets
 from django.db import OperationalError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -28,9 +28,16 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from access.keys.models import ApiKey
-from mapping.models import MappingEvent
+from mapping.models import MappingEvent, MigratedLabels, MigrationRun
 from mapping.overview import first_id_at
-from mapping.selectors import NoKnowledgeError, engine_in_force, events
+from mapping.selectors import (
+    NoKnowledgeError,
+    engine_in_force,
+    events,
+    migrated_labels,
+    with_label,
+)
+from mapping.tallies import Tally
 from pillars.admin import PillarsAdmin, WindowPaginator
 from pillars.badges import state_badge
 from taxonomy.models import Evidence, KnowledgeRelease
@@ -46,14 +53,6 @@ _PERIODS = {
     "7d": ("Last 7 days, from midnight UTC", timedelta(days=6), True),
     "30d": ("Last 30 days, from midnight UTC", timedelta(days=29), True),
 }
-
-
-def with_label(queryset: QuerySet[MappingEvent], label: str) -> QuerySet[MappingEvent]:
-    """Events that carry a canonical label, or one of the branch that it names."""
-    return queryset.extra(
-        where=["EXISTS (SELECT 1 FROM unnest(labels) l WHERE l = %s OR starts_with(l, %s))"],
-        params=[label, f"{label}."],
-    )
 
 
 class PeriodFilter(DropdownFilter):
@@ -145,7 +144,8 @@ class EventAdmin(PillarsAdmin):
     change_form_template = "mapping/event.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MappingEvent]:
-        return events()
+        shown = MigratedLabels.objects.filter(event_id=OuterRef("id"), shown=True)
+        return events().annotate(migrated=Subquery(shown.values("labels")[:1]))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[MappingEvent], search_term: str
@@ -202,11 +202,13 @@ class EventAdmin(PillarsAdmin):
 
     @display(description="Labels")
     def labels_shown(self, event: MappingEvent) -> SafeString:
-        """The first three, and how many more."""
+        """The first three, and how many more; the migrated ones where there are such."""
+        migrated: list[str] | None = event.migrated  # type: ignore[attr-defined]
+        labels = event.labels if migrated is None else migrated
         shown = format_html_join(
-            "", '<span class="pl-label">{}</span>', ((label,) for label in event.labels[:3])
+            "", '<span class="pl-label">{}</span>', ((label,) for label in labels[:3])
         )
-        more = len(event.labels) - 3
+        more = len(labels) - 3
         rest = f"and {more} more" if more > 0 else ""
         return format_html("<span>{}{}</span>", shown, rest)
 
@@ -224,12 +226,14 @@ class EventAdmin(PillarsAdmin):
     ) -> HttpResponse:
         """One event, whole."""
         event: MappingEvent = self.wanted(request, object_id)
+        migrated = migrated_labels([event.id]).get(event.id)
         extra = {
             "event": event,
             "title": event.detector,
             "decision_badge": self.decision_shown(event),
             "severity_badge": self.severity_shown(event),
-            "findings": [_finding(entry) for entry in event.findings],
+            "migrated": migrated,
+            "findings": _findings(event, migrated),
             "controls": _controls(event),
             "min_strength": settings.CONFIG.mapping.controls_min_strength,
             "shape": _shape(event.output_shape),
@@ -242,8 +246,17 @@ class EventAdmin(PillarsAdmin):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
 
-def _finding(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "severity_badge": state_badge(entry["severity"], entry["severity"].title())}
+def _findings(event: MappingEvent, migrated: MigratedLabels | None) -> list[dict[str, Any]]:
+    """Each with its severity as a badge, and the label that a migration shows for it."""
+    now = migrated.canonical if migrated else [None] * len(event.findings)
+    return [
+        {
+            **entry,
+            "severity_badge": state_badge(entry["severity"], entry["severity"].title()),
+            "migrated": label,
+        }
+        for entry, label in zip(event.findings, now, strict=True)
+    ]
 
 
 def _controls(event: MappingEvent) -> list[dict[str, Any]]:
@@ -331,6 +344,56 @@ def _versions(event: MappingEvent) -> list[tuple[str, Any]]:
     ]
 
 
+class MigrationRunAdmin(PillarsAdmin):
+    """Migrations between taxonomy editions: how far they are, and what became of each label."""
+
+    list_display = ("started_at", "source", "target", "plan_version", "state_shown", "events")
+    list_display_links = ("started_at",)
+    fields = (
+        "source", "target", "plan_version", "plan_sha256", "direction", "state", "rows_seen",
+        "rows_total", "started_at", "finished_at", "actor", "undoes", "events", "labels",
+    )  # fmt: skip
+    readonly_fields = ("source", "target", "events", "labels")
+
+    @display(description="From")
+    def source(self, run: MigrationRun) -> str:
+        """The edition that labels come from."""
+        return run.source
+
+    @display(description="To")
+    def target(self, run: MigrationRun) -> str:
+        """The edition that they are carried to."""
+        return run.target
+
+    @display(description="State")
+    def state_shown(self, run: MigrationRun) -> SafeString:
+        """As a badge."""
+        return state_badge(run.state, run.get_state_display())
+
+    @display(description="Events carried")
+    def events(self, run: MigrationRun) -> str:
+        """With those that the label alone does not lead back."""
+        counts = Tally.from_dict(run.counts)
+        return f"{counts.events:,}, of them {counts.lossy:,} without an exact way back"
+
+    @display(description="Labels")
+    def labels(self, run: MigrationRun) -> SafeString:
+        """What each label became, in events."""
+        return format_html_join(
+            "",
+            "<div>{} ({}): {}</div>",
+            (
+                (label, f"{run.counts['before'][label]:,}", _listed(targets))
+                for label, targets in run.counts.get("flow", {}).items()
+            ),
+        )
+
+
+def _listed(targets: dict[str, int]) -> str:
+    return ", ".join(f"{to or 'retired'} {count:,}" for to, count in targets.items())
+
+
 def register(site: AdminSite) -> None:
     """Add this app's pages to an admin site."""
     site.register(MappingEvent, EventAdmin)
+    site.register(MigrationRun, MigrationRunAdmin)

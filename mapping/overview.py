@@ -39,7 +39,9 @@ FROM recent GROUP BY 1, 2, 3, 4
 _LABELS = (
     _RECENT
     + """
-SELECT label, count(*) FROM recent, unnest(labels) AS label
+SELECT label, count(*)
+FROM recent LEFT JOIN mapping_migratedlabels AS m ON m.event_id = recent.id AND m.shown,
+    unnest(coalesce(m.labels, recent.labels)) AS label
 WHERE label NOT LIKE 'OTHER.%%' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %(top)s
 """
 )

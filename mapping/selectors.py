@@ -2,6 +2,8 @@
 
 import threading
 import time
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -11,7 +13,7 @@ from django.db.models import QuerySet
 
 from mapping.engine import Engine, KnowledgeError
 from mapping.knowledge import compile_documents
-from mapping.models import MappingEvent
+from mapping.models import MappingEvent, MigratedLabels
 from mapping.versions import AnswerVersions, Versions, versions_of
 from taxonomy.selectors import current_documents, current_serial
 from tenants.context import public_context, require_tenant
@@ -117,3 +119,24 @@ def events() -> QuerySet[MappingEvent]:
     """Events of the tenant that is active, newest first."""
     require_tenant()
     return MappingEvent.objects.all()
+
+
+def with_label(found: QuerySet[MappingEvent], label: str) -> QuerySet[MappingEvent]:
+    """Events with a canonical label or one of the branch that it names: given, or shown now."""
+    matches = "(l = %s OR starts_with(l, %s))"
+    event = "mapping_mappingevent"
+    return found.extra(
+        where=[
+            f"(EXISTS (SELECT 1 FROM unnest({event}.labels) l WHERE {matches}) OR EXISTS ("
+            "SELECT 1 FROM mapping_migratedlabels m, unnest(m.labels) l "
+            f"WHERE m.event_id = {event}.id AND m.shown AND {matches}))"
+        ],
+        params=[label, f"{label}."] * 2,
+    )
+
+
+def migrated_labels(event_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, MigratedLabels]:
+    """What events are shown with instead of their own labels, for those that a plan has carried."""
+    require_tenant()
+    rows = MigratedLabels.objects.filter(event_id__in=list(event_ids), shown=True)
+    return {row.event_id: row for row in rows.select_related("run")}

@@ -1,5 +1,8 @@
 """Counts the events of a period: one SQL statement, so that all numbers are of one moment.
 
+An event that a migration has carried to another taxonomy edition is counted by the labels that it
+is shown with; `lineage` says which it was given.
+
 PostgreSQL scans the period's partitions once and folds events into groups of equal labels,
 detector and severity; whatever a control needs is counted from those groups, still in the
 database, so an event that bears on a control by two of its labels is counted once for it.
@@ -36,13 +39,16 @@ WITH crosswalk AS (
             THEN 'no_control'
         ELSE 'uncategorised' END AS outcome
     FROM (
-        SELECT labels::text[] AS labels, detector, detector_map_version AS map_version, decision,
-            severity, received_at, (received_at AT TIME ZONE 'UTC')::date AS day, release,
+        SELECT coalesce(m.labels, e.labels)::text[] AS labels, detector,
+            detector_map_version AS map_version, decision, severity, e.received_at,
+            (e.received_at AT TIME ZONE 'UTC')::date AS day, release,
             taxonomy_version AS taxonomy, model_version AS model,
             calibrator_version AS calibrator, coalesce(environment, '') AS environment,
             expected_detectors::text[] AS expected
-        FROM mapping_mappingevent
-        WHERE received_at >= %(start)s AND received_at < %(end)s
+        FROM mapping_mappingevent AS e LEFT JOIN mapping_migratedlabels AS m
+            ON m.event_id = e.id AND m.shown
+            AND m.received_at >= %(start)s AND m.received_at < %(end)s
+        WHERE e.received_at >= %(start)s AND e.received_at < %(end)s
     ) AS stored
 ), counted AS MATERIALIZED (
     SELECT GROUPING(labels, day, release, environment, expected) AS kind,
@@ -75,6 +81,14 @@ WITH crosswalk AS (
         UNION SELECT 'OTHER.NeedsReview' WHERE g.outcome = 'review'
     ) AS k
     GROUP BY g.detector, k.label
+), migrated AS (
+    SELECT m.given_taxonomy, m.taxonomy, r.plan_version AS plan, m.given, m.became
+    FROM mapping_migratedlabels AS m JOIN mapping_migrationrun AS r ON r.id = m.run_id
+    WHERE m.shown AND m.received_at >= %(start)s AND m.received_at < %(end)s
+), lineage AS (
+    SELECT given_taxonomy, p.given, taxonomy, p.became, plan, count(*) AS events
+    FROM migrated AS m, unnest(m.given, m.became) AS p(given, became)
+    GROUP BY 1, 2, 3, 4, 5
 ), detectors AS (
     SELECT detector, array_remove(array_agg(DISTINCT map_version), NULL) AS map_versions,
         sum(events)::bigint AS events,
@@ -113,6 +127,11 @@ SELECT jsonb_build_object(
         FROM groups, unnest(labels) AS label
         WHERE outcome IN ('evidence', 'no_control') AND NOT starts_with(label, 'OTHER.')
         GROUP BY label ORDER BY label) AS l),
+    'migrated', (SELECT jsonb_agg(to_jsonb(m)) FROM (
+        SELECT given_taxonomy, taxonomy, plan, count(*) AS events FROM migrated
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) AS m),
+    'lineage', (SELECT jsonb_agg(to_jsonb(l)) FROM (
+        SELECT * FROM lineage ORDER BY given_taxonomy, given, taxonomy, became, plan) AS l),
     'unmapped', (SELECT jsonb_agg(to_jsonb(u)) FROM (
         SELECT * FROM unmapped ORDER BY events DESC, detector, label LIMIT %(most)s) AS u),
     'unmapped_rows', (SELECT count(*) FROM unmapped),
@@ -136,6 +155,8 @@ class Counts:
     controls: list[dict[str, Any]]
     control_detectors: list[dict[str, Any]]
     labels: list[dict[str, Any]]
+    migrated: list[dict[str, Any]]  # events by the edition given and shown, and plan
+    lineage: list[dict[str, Any]]  # events by the label given and shown; `became` None if retired
     unmapped: list[dict[str, Any]]
     unmapped_rows: int
     detectors: list[dict[str, Any]]
@@ -181,6 +202,8 @@ def _counts(found: dict[str, Any]) -> Counts:
         controls=_with_moments(found["controls"]),
         control_detectors=found["control_detectors"] or [],
         labels=_with_moments(found["labels"]),
+        migrated=found["migrated"] or [],
+        lineage=found["lineage"] or [],
         unmapped=found["unmapped"] or [],
         unmapped_rows=found["unmapped_rows"],
         detectors=_with_moments(found["detectors"]),

@@ -36,6 +36,8 @@ class LabelEvidence:
     relationship: str
     strength: int
     rationale: str
+    # Labels of other editions that stand behind some of the events: label, taxonomy, events.
+    migrated_from: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +137,16 @@ def _check_sums(counts: Counts) -> None:
 
 def _controls(knowledge: FrameworkKnowledge, counts: Counts) -> list[ControlCoverage]:
     labels = {row["label"]: row["events"] for row in counts.labels}
+    origins = _origins(counts)
     found: dict[str, list[LabelEvidence]] = {}
     able: dict[str, set[str]] = {}  # control -> labels that bear on it
     for label, bearings in knowledge.bearings.items():
         for code, bearing in bearings.items():
             able.setdefault(code, set()).add(label)
             if label in labels:
-                found.setdefault(code, []).append(_label_evidence(label, labels[label], bearing))
+                found.setdefault(code, []).append(
+                    _label_evidence(label, labels[label], bearing, origins)
+                )
     # A detector that only failed has not looked at anything.
     reported = {row["detector"] for row in counts.detectors if row["events"] > row["error"]}
     capable = {name: knowledge.detectors[name] for name in reported & knowledge.detectors.keys()}
@@ -164,9 +169,34 @@ def _controls(knowledge: FrameworkKnowledge, counts: Counts) -> list[ControlCove
     ]
 
 
-def _label_evidence(label: str, events: int, bearing: Bearing) -> LabelEvidence:
+def _origins(counts: Counts) -> dict[str, list[dict[str, Any]]]:
+    """For each label that is shown: under which other names its events came."""
+    found: dict[str, dict[tuple[str, str], int]] = {}
+    for row in counts.lineage:
+        if row["became"] is not None and row["became"] != row["given"]:
+            origin = found.setdefault(row["became"], {})
+            key = (row["given"], row["given_taxonomy"])
+            origin[key] = origin.get(key, 0) + row["events"]
+    return {
+        label: [
+            {"label": given, "taxonomy": taxonomy, "events": events}
+            for (given, taxonomy), events in origin.items()
+        ]
+        for label, origin in found.items()
+    }
+
+
+def _label_evidence(
+    label: str, events: int, bearing: Bearing, origins: Mapping[str, list[dict[str, Any]]]
+) -> LabelEvidence:
     return LabelEvidence(
-        label, events, bearing.evidence, bearing.relationship, bearing.strength, bearing.rationale
+        label,
+        events,
+        bearing.evidence,
+        bearing.relationship,
+        bearing.strength,
+        bearing.rationale,
+        origins.get(label, []),
     )
 
 

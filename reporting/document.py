@@ -75,6 +75,7 @@ def build_document(
         "totals": _totals(counts),
         "trend": {"unit": coverage.unit, "buckets": [_bucket(b) for b in coverage.trend]},
         "controls": [_control(knowledge, control) for control in coverage.controls],
+        "lineage": counts.lineage,
         "unmapped": counts.unmapped,
         "detectors": [_detector(row) for row in counts.detectors],
         "expected_detectors_not_seen": coverage.expected_not_seen,
@@ -281,6 +282,15 @@ def _period_notes(heading: Heading) -> Iterator[tuple[str, str]]:
 
 
 def _version_notes(knowledge: FrameworkKnowledge, coverage: Coverage) -> Iterator[tuple[str, str]]:
+    for row in coverage.counts.migrated:
+        yield (
+            "labels_migrated",
+            (
+                f"{row['events']} events were given labels of taxonomy {row['given_taxonomy']} and "
+                f"are counted by those of {row['taxonomy']} to which migration plan {row['plan']} "
+                "leads. `lineage` lists both."
+            ),
+        )
     editions = _distinct(coverage.counts, "taxonomy")
     if len(editions) > 1:
         yield (

@@ -16,7 +16,7 @@ HEADER = (
     "events", "direct_events", "supporting_events", *SEVERITIES,
     "first_seen", "last_seen",
     "strongest_label", "strongest_evidence", "strongest_relationship", "strongest_strength",
-    "labels", "detectors",
+    "labels", "migrated_from", "detectors",
     "pillars_version", "release", "taxonomy", "framework", "crosswalk", "model", "calibrator",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -57,6 +57,10 @@ def _row(document: dict[str, Any], control: dict[str, Any]) -> list[Any]:
         strongest["label"], strongest["evidence"], strongest["relationship"],
         strongest["strength"],
         "; ".join(f"{row['label']}={row['events']}" for row in control["labels"]),
+        "; ".join(
+            f"{row['label']}<{old['label']}@{old['taxonomy']}={old['events']}"
+            for row in control["labels"] for old in row["migrated_from"]
+        ),
         "; ".join(f"{row['detector']}={row['events']}" for row in control["detectors"]),
         versions["pillars"], versions["release"], versions["taxonomy"], versions["framework"],
         versions["crosswalk"], versions["in_force"]["model"], versions["in_force"]["calibrator"],

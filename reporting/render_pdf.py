@@ -102,6 +102,7 @@ def _context(document: dict[str, Any], json_file: bytes, csv_file: bytes) -> dic
             for row in document["unmapped"][:MOST_ROWS]
         ],
         "unmapped_more": max(0, len(document["unmapped"]) - MOST_ROWS),
+        "lineage": [row for row in document["lineage"] if row["given"] != row["became"]],
         "detectors": document["detectors"][:MOST_ROWS],
         "detectors_more": max(0, document["summary"]["detectors"] - MOST_ROWS),
         "environments": sorted(document["totals"]["by_environment"].items()),

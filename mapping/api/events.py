@@ -17,8 +17,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mapping.api.schemas import MomentInUtc, PlainText, validation_errors
-from mapping.models import Decision, MappingEvent
-from mapping.selectors import events
+from mapping.models import Decision, MappingEvent, MigratedLabels
+from mapping.selectors import events, with_label
 from pillars.api.pages import CursorPages
 from pillars.problems import Problem
 from taxonomy.models import Severity
@@ -86,10 +86,7 @@ def filtered_events(params: Mapping[str, str]) -> QuerySet[MappingEvent]:
     if wanted.until:
         found = found.filter(received_at__lt=wanted.until)
     if wanted.label:
-        found = found.extra(
-            where=["EXISTS (SELECT 1 FROM unnest(labels) l WHERE l = %s OR starts_with(l, %s))"],
-            params=[wanted.label, f"{wanted.label}."],
-        )
+        found = with_label(found, wanted.label)
     return found
 
 
@@ -100,8 +97,11 @@ class EventPages(CursorPages):
     max_page_size = 1000
 
 
-def event_json(event: MappingEvent) -> dict[str, Any]:
-    """One stored event. `controls` follow from its labels and release: see the reports."""
+def event_json(event: MappingEvent, migrated: MigratedLabels | None) -> dict[str, Any]:
+    """One stored event. `controls` follow from its labels and release: see the reports.
+
+    `taxonomy` are the labels that it was given, `migrated` those that a plan shows instead.
+    """
     return {
         "event_id": event.id,
         "received_at": event.received_at,
@@ -113,6 +113,7 @@ def event_json(event: MappingEvent) -> dict[str, Any]:
         "severity": event.severity,
         "confidence": event.confidence,
         "taxonomy": event.labels,
+        "migrated": _migrated_json(migrated),
         "scores": event.scores,
         "findings": event.findings,
         "output_shape": event.output_shape,
@@ -130,4 +131,16 @@ def event_json(event: MappingEvent) -> dict[str, Any]:
             "model": event.model_version,
             "calibrator": event.calibrator_version,
         },
+    }
+
+
+def _migrated_json(migrated: MigratedLabels | None) -> dict[str, Any] | None:
+    if migrated is None:
+        return None
+    run = migrated.run
+    return {
+        "taxonomy": migrated.taxonomy,
+        "labels": migrated.labels,
+        "findings": migrated.canonical,
+        "plan": {"from": run.source, "to": run.target, "version": run.plan_version},
     }

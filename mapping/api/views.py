@@ -18,7 +18,7 @@ from mapping import services
 from mapping.api.events import EVENT_PARAMETERS, EventPages, event_json, filtered_events
 from mapping.api.limits import check_item
 from mapping.api.schemas import BatchRequest, MapRequest, validation_errors
-from mapping.selectors import NoKnowledgeError, versions_in_force
+from mapping.selectors import NoKnowledgeError, migrated_labels, versions_in_force
 from pillars import problems
 from pillars.api.schema import (
     BATCH_RESPONSE,
@@ -241,4 +241,8 @@ class EventsView(TenantApiView):
         """A page of events, and the address of the next."""
         pages = EventPages()
         page = pages.paginate_queryset(filtered_events(request.query_params), request, view=self)
-        return pages.get_paginated_response([event_json(event) for event in page or []])
+        found = page or []
+        migrated = migrated_labels(event.id for event in found)
+        return pages.get_paginated_response(
+            [event_json(event, migrated.get(event.id)) for event in found]
+        )

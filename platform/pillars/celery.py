@@ -74,7 +74,9 @@ app.conf.beat_schedule = {
     "sweep-reports": {"task": "reporting.sweep", "schedule": 30.0, "options": {"expires": 30}},
     "flush-key-use": {"task": "keys.flush_use", "schedule": 60.0, "options": {"expires": 60}},
     "sweep-migrations": {
-        "task": "mapping.sweep_migrations", "schedule": 60.0, "options": {"expires": 60},
+        "task": "mapping.sweep_migrations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
     },
     "partitions": {"task": "mapping.maintain", "schedule": crontab(minute="7", hour="*/6")},
     "idempotency": {"task": "idempotency.expire", "schedule": crontab(minute="23")},

@@ -21,6 +21,7 @@ _TENANT_PAGES: dict[str, tuple[_Page, ...]] = {
     "Evidence": (
         _Page("Events", "query_stats", "mapping.MappingEvent"),
         _Page("Reports", "description", "reporting.Report"),
+        _Page("Migrations", "alt_route", "mapping.MigrationRun"),
     ),
     "Knowledge": (
         _Page("Labels", "label", "taxonomy.Label"),
@@ -29,7 +30,7 @@ _TENANT_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Controls", "rule", "taxonomy.Control"),
         _Page("Crosswalk", "compare_arrows", "taxonomy.CrosswalkRow"),
         _Page("Releases", "inventory_2", "taxonomy.KnowledgeRelease"),
-        _Page("Migration plans", "alt_route", "taxonomy.MigrationPlanEdition"),
+        _Page("Migration plans", "route", "taxonomy.MigrationPlanEdition"),
     ),
     "Access": (
         _Page("API keys", "key", "keys.ApiKey"),

@@ -137,7 +137,7 @@ class TestTheMatrixItself:
         for side in (world.acme, world.globex):
             chief = side.sessions["chief"]
             for model in ("mapping.mappingevent", "reporting.report", "users.user", "auth.group",
-                          "audit.auditentry"):  # fmt: skip
+                          "audit.auditentry", "mapping.migrationrun"):  # fmt: skip
                 app, name = model.split(".")
                 for page in ("", f"{side.ids[model]}/change/"):
                     path = f"/admin/{app}/{name}/{page}"

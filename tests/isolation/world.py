@@ -17,6 +17,7 @@ from access.usage.models import KeyUse
 from access.users.models import User
 from access.users.services import ensure_user
 from audit.services import record
+from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
 from taxonomy.changes import services as changes
@@ -96,6 +97,7 @@ def _plant_side(tenant: Tenant) -> Side:
         _plant_people(side)
     _plant_event(side)
     with tenant_context(tenant):
+        _plant_migration(side)
         _plant_report(side)
         side.ids["audit.auditentry"] = record(
             action="zq.marked", actor=f"user:{side.mark}", target=side.mark, detail={"x": side.mark}
@@ -169,6 +171,20 @@ def _plant_event(side: Side) -> None:
     assert answer.status_code == 200, answer.content
     assert answer.content.decode().count(side.mark) >= 6
     side.ids["mapping.mappingevent"] = uuid.UUID(answer.json()["event_id"])
+
+
+def _plant_migration(side: Side) -> None:
+    run = MigrationRun.objects.create(
+        old="2025.09", new="2026.11", plan_version="2026.11.1", plan_sha256="0" * 64,
+        direction=Direction.APPLY, state=RunState.DONE, batch_size=1, actor=f"user:{side.mark}",
+    )  # fmt: skip
+    event_id = side.ids["mapping.mappingevent"]
+    MigratedLabels.objects.create(
+        event_id=event_id, received_at=MappingEvent.objects.get(pk=event_id).received_at, run=run,
+        given_taxonomy="2025.09", taxonomy="2026.11", labels=[side.mark], canonical=[side.mark],
+        given=["OTHER.Unknown"], became=[side.mark], lossy=False, shown=True,
+    )  # fmt: skip
+    side.ids["mapping.migrationrun"] = run.pk
 
 
 def _plant_report(side: Side) -> None:

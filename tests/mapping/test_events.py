@@ -72,7 +72,7 @@ class TestForm:
         renamed = {"id": "event_id", "labels": "taxonomy"}
         versions = {c for c in columns if c.endswith("_version")} - {"detector_version"}
         shown = {renamed.get(c, c) for c in columns - versions - {"release"}}
-        assert set(event) == shown | {"version_info"}
+        assert set(event) == shown | {"version_info", "migrated"}
 
     def test_follows_the_published_schema(self, api: Api, get: Get, events: list[str]) -> None:
         document = api("GET", "/openapi.json").json()

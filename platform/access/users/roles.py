@@ -8,6 +8,7 @@ APPROVER = "Knowledge approver"
 _READ_EVERYTHING = (
     "audit.view_auditentry",
     "mapping.view_mappingevent",
+    "mapping.view_migrationrun",
     "reporting.view_report",
     "taxonomy.*:view",
 )

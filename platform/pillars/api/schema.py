@@ -74,6 +74,24 @@ def _event_component() -> dict[str, Any]:
         "metadata": {"type": ["object", "null"], "additionalProperties": True},
         "request_id": string, "api_key_id": uuid,
         "version_info": anything,
+        "migrated": {
+            "type": ["object", "null"],
+            "description": "The labels that it is shown with, if a migration plan carried it to "
+            "another taxonomy edition; `taxonomy` stays what it was given",
+            "required": ["taxonomy", "labels", "findings", "plan"],
+            "properties": {
+                "taxonomy": {"type": "string", "description": "Edition of `labels`"},
+                "labels": {"type": "array", "items": string},
+                "findings": {
+                    "type": "array", "items": _nullable("string"),
+                    "description": "The label of each of `findings`; null where it was retired",
+                },
+                "plan": {
+                    "type": "object", "required": ["from", "to", "version"],
+                    "properties": {"from": string, "to": string, "version": string},
+                },
+            },
+        },
     }  # fmt: skip
     return {"type": "object", "properties": properties, "required": sorted(properties)}
 
