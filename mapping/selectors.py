@@ -3,7 +3,7 @@
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -12,10 +12,12 @@ from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 
 from mapping.engine import Engine, KnowledgeError
+from mapping.errors import UnknownEditionError
 from mapping.knowledge import compile_documents
 from mapping.models import MappingEvent, MigratedLabels
 from mapping.versions import AnswerVersions, Versions, versions_of
-from taxonomy.selectors import current_documents, current_serial
+from taxonomy.migration import WayBack
+from taxonomy.selectors import current_documents, current_serial, plans_marker, ways_back
 from tenants.context import public_context, require_tenant
 
 
@@ -25,11 +27,17 @@ class NoKnowledgeError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class EngineInForce:
-    """A compiled knowledge release. `serial` identifies the release."""
+    """A compiled knowledge release. `serial` identifies the release.
+
+    `ways_back` says, for each earlier taxonomy edition that loaded plans lead here from, how each
+    label is called there: for callers that pin it.
+    """
 
     serial: int
     engine: Engine
     versions: Versions  # shared by all: not to be changed
+    ways_back: Mapping[str, WayBack]
+    plans: int  # which plans were loaded then (see plans_marker)
 
     def answer_versions(self, detector_map: str | None) -> AnswerVersions:
         """The versions that gave an answer. `detector_map`: that of the detector's file."""
@@ -83,10 +91,13 @@ def _required() -> EngineInForce:
 def _refresh() -> None:
     global _current
     with public_context():
-        serial = current_serial()
-        if serial is None or (_current is not None and _current.serial == serial):
+        serial, plans = current_serial(), plans_marker()
+        if serial is None or (
+            _current is not None and (_current.serial, _current.plans) == (serial, plans)
+        ):
             return
         documents = current_documents()
+        back = ways_back(documents.taxonomy["edition"])
     try:
         knowledge = compile_documents(documents)
     except KnowledgeError:
@@ -98,6 +109,8 @@ def _refresh() -> None:
         documents.serial,
         Engine(knowledge, threshold=threshold),
         versions_of(documents, knowledge.versions),
+        back,
+        plans,
     )
 
 
@@ -107,6 +120,14 @@ def versions_in_force() -> Versions:
     Costs nothing: it was made with the engine.
     """
     return engine_in_force().versions
+
+
+def check_edition(edition: str) -> None:
+    """Whether answers can be given in a taxonomy edition. Raises UnknownEditionError if not."""
+    in_force = engine_in_force()
+    current = in_force.engine.knowledge.versions.taxonomy
+    if edition != current and edition not in in_force.ways_back:
+        raise UnknownEditionError([*sorted(in_force.ways_back), current])
 
 
 def forget_engine() -> None:
@@ -123,15 +144,19 @@ def events() -> QuerySet[MappingEvent]:
 
 def with_label(found: QuerySet[MappingEvent], label: str) -> QuerySet[MappingEvent]:
     """Events with a canonical label or one of the branch that it names: given, or shown now."""
-    matches = "(l = %s OR starts_with(l, %s))"
-    event = "mapping_mappingevent"
     return found.extra(
         where=[
-            f"(EXISTS (SELECT 1 FROM unnest({event}.labels) l WHERE {matches}) OR EXISTS ("
-            "SELECT 1 FROM mapping_migratedlabels m, unnest(m.labels) l "
-            f"WHERE m.event_id = {event}.id AND m.shown AND {matches}))"
+            """(
+            EXISTS (
+                SELECT 1 FROM unnest(mapping_mappingevent.labels) AS l
+                WHERE l = %s OR starts_with(l, %s)
+            ) OR EXISTS (
+                SELECT 1 FROM mapping_migratedlabels AS m, unnest(m.labels) AS l
+                WHERE m.event_id = mapping_mappingevent.id AND m.shown
+                    AND (l = %s OR starts_with(l, %s))
+            ))"""
         ],
-        params=[label, f"{label}."] * 2,
+        params=[label, f"{label}.", label, f"{label}."],
     )
 
 

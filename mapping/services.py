@@ -31,6 +31,7 @@ from mapping.onboarding import (
     read_label_list,
     write_detector,
 )
+from mapping.pinning import in_edition
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
 from pillars.observability import metrics
@@ -57,6 +58,7 @@ class MapItem:
     expected_detectors: Sequence[str] | None = None
     metadata: Mapping[str, Any] | None = None
     label_descriptions: Mapping[str, str] | None = None
+    taxonomy: str | None = None  # edition of the answer; None is the one in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,11 @@ class MappedItem:
 
 
 def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
-    """Map items without storing anything. Raises NoKnowledgeError."""
+    """Map items without storing anything. Raises NoKnowledgeError.
+
+    Where an item names an edition to which no way leads back, it is answered in the one in force:
+    see selectors.check_edition.
+    """
     in_force = engine_in_force()
     hash_text = _hasher(origin.tenant)
     now = datetime.now(UTC)
@@ -229,7 +235,10 @@ def _map_one(
         hash_text=hash_text,
     )
     row = _row(in_force, origin, item, result, hash_text, now)
-    return MappedItem(response=_response(in_force, origin, result, row), row=row)
+    response = _response(in_force, origin, result, row)
+    if item.taxonomy is not None and item.taxonomy in in_force.ways_back:
+        response = in_edition(response, in_force.ways_back[item.taxonomy])
+    return MappedItem(response=response, row=row)
 
 
 def _row(

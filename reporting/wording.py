@@ -42,8 +42,8 @@ METHOD = (
     "Direct evidence shows by itself how the control works or fails; supporting evidence informs "
     "the control without showing it. An event with both counts as direct. Strength, from 0 to 10, "
     "says how much one finding says about the control. Relationships are those of NIST IR 8477.",
-    "Events keep the labels that they were given. Where a migration plan carried an event to another "
-    "taxonomy edition, it is counted once, by the labels of that edition.",
+    "Events keep the labels that they were given. Where a migration plan carried an event to "
+    "another taxonomy edition, it is counted once, by the labels of that edition.",
     "Where the crosswalk has a row for a label and for a branch above it, the row nearest to the "
     "label holds.",
     "Unknown labels, findings without a category, findings that wait for review and errors of "

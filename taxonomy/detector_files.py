@@ -95,12 +95,13 @@ def _rewritten(document: Document, plan: MigrationPlan) -> tuple[str, FileChange
     version = f"{plan.new}.1"
     # The loader in Python counts characters, as slices of the text do.
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    edits = list(_edits(root, document, plan, version))
-    for edit in sorted(set(edits), reverse=True):
+    edits = set(_edits(root, document, plan, version))
+    parted = len({edit.start for edit in edits}) < len(edits)
+    for edit in sorted(edits, reverse=True):
         text = text[: edit.start] + edit.text + text[edit.end :]
-    if yaml.safe_load(text) != _expected(document, plan, version):
+    if parted or yaml.safe_load(text) != _expected(document, plan, version):
         raise KnowledgeFileError(
-            [f"{document.name}:1: labels stand behind an anchor or `<<`. Write each one out."]
+            [f"{document.name}:1: an anchor stands for labels that part ways. Write them out."]
         )
     return text, FileChange(document.path, len(edits) - 1, version)
 

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from mapping.services import MapItem
 
 _LIMITS = settings.CONFIG.limits
+_EDITION = r"^[0-9]{4}\.(0[1-9]|1[0-2])(\.[1-9][0-9]{0,8})?$"
 Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 # No control characters: PostgreSQL takes no NUL, and nobody names a thing with the others.
@@ -159,6 +160,11 @@ class MapRequest(_Model):
         max_length=_LIMITS.label_descriptions,
         description="The vendor's own words for labels that Pillars may not know. Never stored",
     )
+    taxonomy: Annotated[str, StringConstraints(pattern=_EDITION)] | None = Field(
+        default=None,
+        description="Taxonomy edition in which to answer, if not the one in force: an earlier one "
+        "from which a migration plan leads there. The event is stored as always",
+    )
     tenant_id: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
         default=None, description="If given, it must be the tenant of the API key"
     )
@@ -178,6 +184,7 @@ class MapRequest(_Model):
             expected_detectors=policy.expected_detectors if policy else None,
             metadata=self.metadata.model_dump(exclude={"provenance"}) if self.metadata else None,
             label_descriptions=self.label_descriptions,
+            taxonomy=self.taxonomy,
         )
 
 

@@ -18,7 +18,13 @@ from mapping import services
 from mapping.api.events import EVENT_PARAMETERS, EventPages, event_json, filtered_events
 from mapping.api.limits import check_item
 from mapping.api.schemas import BatchRequest, MapRequest, validation_errors
-from mapping.selectors import NoKnowledgeError, migrated_labels, versions_in_force
+from mapping.errors import UnknownEditionError
+from mapping.selectors import (
+    NoKnowledgeError,
+    check_edition,
+    migrated_labels,
+    versions_in_force,
+)
 from pillars import problems
 from pillars.api.schema import (
     BATCH_RESPONSE,
@@ -197,9 +203,22 @@ def read_item(data: Any, tenant: TenantRef, *, raw: bytes | None = None) -> serv
         parsed = MapRequest.model_validate(data)
     except ValidationError as error:
         raise Problem("validation_failed", errors=validation_errors(error)) from None
+    if parsed.taxonomy is not None:
+        _check_edition(parsed.taxonomy)
     if parsed.tenant_id is not None and not names_tenant(parsed.tenant_id, tenant):
         raise Problem("tenant_mismatch")
     return parsed.to_item()
+
+
+def _check_edition(edition: str) -> None:
+    try:
+        check_edition(edition)
+    except UnknownEditionError as error:
+        raise Problem(
+            "validation_failed", errors=[{"pointer": "/taxonomy", "detail": str(error)}]
+        ) from None
+    except NoKnowledgeError:
+        raise Problem("knowledge_unavailable") from None
 
 
 class VersionsView(TenantApiView):
