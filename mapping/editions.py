@@ -90,8 +90,13 @@ def rules_for(loaded: LoadedPlan, direction: str) -> Relabelling:
     return Relabelling.backward(back)
 
 
-def preview(*, old: str, new: str, direction: str) -> Preview:
-    """Count what a run would do, without doing it. Raises NoPlanError, MigrationError."""
+def preview(
+    *, old: str, new: str, direction: str, after_batch: Callable[[int], None] = lambda _: None
+) -> Preview:
+    """Count what a run would do, without doing it. Raises NoPlanError, MigrationError.
+
+    `after_batch` is told how many events were looked at since it was called before.
+    """
     require_tenant()
     running = MigrationRun.objects.filter(state=RunState.RUNNING).first()
     if running is not None:
@@ -103,6 +108,7 @@ def preview(*, old: str, new: str, direction: str) -> Preview:
         for row in rows:
             if rules.concerns(row.taxonomy):
                 tally.add(rules.event(row.before))
+        after_batch(len(rows))
     return Preview(
         rules.source,
         rules.target,
@@ -147,7 +153,7 @@ def start_run(
         direction=direction,
         undoes=undoes,
         stage=next(iter(STAGES)),
-        rows_total=_number_of_events(),
+        rows_total=number_of_events(),
         batch_size=batch_size,
         background=background,
         actor=actor[:200],
@@ -159,7 +165,7 @@ def start_run(
 def _again(run: MigrationRun, actor: str, background: bool) -> MigrationRun:
     """Resume an interrupted run; let a finished one look for events that came since."""
     if run.state == RunState.DONE:
-        run.stage, run.rows_total = next(iter(STAGES)), max(_number_of_events(), run.rows_seen)
+        run.stage, run.rows_total = next(iter(STAGES)), max(number_of_events(), run.rows_seen)
     run.state, run.finished_at, run.background = RunState.RUNNING, None, background
     run.save()
     _record("migration.resumed", run, actor)
@@ -216,7 +222,8 @@ def _command(run: MigrationRun, *more: str) -> str:
     return " ".join(["`manage.py apply_migration", run.old, run.new, *words]) + "`"
 
 
-def _number_of_events() -> int:
+def number_of_events() -> int:
+    """How many events the tenant has."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM mapping_mappingevent")
         return int(cursor.fetchone()[0])
@@ -309,10 +316,12 @@ class Verification:
         }  # fmt: skip
 
 
-def verify(*, old: str, new: str) -> Verification:
+def verify(
+    *, old: str, new: str, after_batch: Callable[[int], None] = lambda _: None
+) -> Verification:
     """Compute every event's labels again and compare them with what the last run has stored.
 
-    Raises MigrationError if no such run is finished, NoPlanError.
+    `after_batch` as for preview. Raises MigrationError if no such run is finished, NoPlanError.
     """
     require_tenant()
     run = _last_done()
@@ -327,6 +336,7 @@ def verify(*, old: str, new: str) -> Verification:
     for rows in all_events(size=READ_BATCH, run=run.pk, undone=run.undoes_id):
         for row in rows:
             _compare(result, rules, row)
+        after_batch(len(rows))
     result.problems += _verdict(result, rules)
     record(
         action="migration.verified",
@@ -372,6 +382,6 @@ def _verdict(result: Verification, rules: Relabelling) -> Iterator[str]:
 
 
 __all__ = [
-    "BATCH", "STAGES", "NoPlanError", "Preview", "Verification", "carry_on", "overdue_runs",
-    "preview", "rules_for", "start_run", "verify",
+    "BATCH", "STAGES", "NoPlanError", "Preview", "Verification", "carry_on", "number_of_events",
+    "overdue_runs", "preview", "rules_for", "start_run", "verify",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Migrations between taxonomy editions: what they show, refuse, resume and take back."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
@@ -10,10 +11,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
+from rich.console import Console
 
 from audit.models import AuditEntry
 from mapping import editions, tasks
 from mapping.errors import MigrationError
+from mapping.management.commands.apply_migration import _bar
 from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
 from mapping.partitions import drop_expired, ensure_partitions
 from mapping.relabel import RETIRED, Before, Relabelling, own_pairs
@@ -422,7 +425,7 @@ class TestTheCommand:
             MigratedLabels.objects.filter(given_taxonomy=OLD).update(labels=["PII.Other"])
         text, failure = command("--tenant", tenant.slug, "--verify")
         assert "PROBLEM: 40 events are shown with other labels" in text
-        assert failure == "The counts do not balance for acme."
+        assert failure == "acme: the counts do not balance."
 
     @pytest.mark.parametrize(
         ("words", "failure"),
@@ -437,11 +440,37 @@ class TestTheCommand:
     def test_refuses(self, acme: DemoTenant, words: tuple[str, ...], failure: str) -> None:
         assert failure in command(*words)[1]
 
+    def test_one_refused_tenant_does_not_hold_the_others_back(
+        self, tenant: Any, globex: DemoTenant
+    ) -> None:
+        plant(globex.tenant, 10)
+        command("--tenant", "globex")
+        text, failure = command("--tenant", "acme", "--tenant", "globex", "--invert", "--json")
+        assert failure.startswith("acme: No migration from 2025.09 to 2026.11 is applied here.")
+        report = json.loads(text)["tenants"]
+        assert (len(report["acme"]["problems"]), report["globex"]["balanced"]) == (1, True)
+
+    def test_draws_a_bar_with_rate_and_time_left(self, tenant: Any) -> None:
+        screen = StringIO()
+        console = Console(file=screen, force_terminal=True, width=100)
+        with tenant_context(tenant):
+            run = editions.start_run(**PLAN, direction=Direction.APPLY, actor=ACTOR, batch_size=7)
+            with _bar("acme carrying", 50, console) as bar:
+                editions.carry_on(run_id=run.pk, after_batch=bar.show)
+        drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+        assert re.search(r"acme carrying .*50/50 [\d,]+ events/s 0:00:00", drawn)
+
+    @pytest.mark.parametrize("size", ["0", "x", "-1", "1000000"])
+    def test_wants_a_batch_size_that_can_be(self, size: str) -> None:
+        assert "give a whole number" in command("--all-tenants", f"--batch-size={size}")[1]
+
     def test_hands_it_to_the_workers(self, tenant: Any, monkeypatch: Any) -> None:
         sent: list[str] = []
         monkeypatch.setattr(tasks.queue, "dispatch", lambda name, **kw: sent.append(name) or True)
         text, failure = command("--tenant", tenant.slug, "--background")
-        assert (text, failure) == ("acme: the workers do it\n", "")
+        assert (text, failure) == (
+            "acme: the workers do it. --verify says when it is done.\n", "",
+        )  # fmt: skip
         assert sent == ["mapping.migrate_tenant"]
         with tenant_context(tenant):
             assert MigrationRun.objects.get().background

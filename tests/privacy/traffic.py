@@ -120,6 +120,7 @@ def fields(canary: str) -> Iterator[dict[str, Any]]:
         {"detector_version": canary}, {"vendor": canary}, {"raw_ref": canary},
         {"raw_ref": f"s3://bucket/{quote(canary)}"}, {"raw_ref": f"s3://bucket/{canary}"},
         {"route": canary}, {"route": f"/chat/{canary}"}, {"tenant_id": canary},
+        {"taxonomy": canary}, {"taxonomy": "2025.09", "route": canary},
         {"occurred_at": canary}, {"policy_context": {"expected_detectors": [canary]}},
         {"policy_context": {"environment": canary}}, {"policy_context": {canary: canary}},
         {"label_descriptions": {"BADGE_NO": canary}},
@@ -272,7 +273,8 @@ class Person:
 
 TENANT_LISTS = (
     "mapping/mappingevent", "reporting/report", "keys/apikey", "users/user", "auth/group",
-    "audit/auditentry", "taxonomy/label", "taxonomy/detectormap", "taxonomy/control",
+    "audit/auditentry", "mapping/migrationrun", "taxonomy/label", "taxonomy/detectormap",
+    "taxonomy/control",
 )  # fmt: skip
 PLATFORM_LISTS = ("tenants/tenant", "keys/apikey", "users/user", "audit/auditentry")
 

@@ -1,14 +1,14 @@
 """`manage.py apply_migration`: carry stored data from one taxonomy edition to another."""
 
 import json
-import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -28,8 +28,9 @@ ACTOR = "system:apply_migration"
 class Command(BaseCommand):
     """Thin caller of mapping.editions.
 
-    Exit status 1: refused, or counts that do not balance; what was done before stays done. A run
-    that was interrupted (Ctrl-C, a killed process) goes on when the command is given again.
+    Exit status 1: refused, or counts that do not balance; 2: the database was lost. What was done
+    before stays done. A run that was interrupted (Ctrl-C, a killed process) goes on when the
+    command is given again.
     """
 
     help = (
@@ -54,27 +55,45 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        tenants = self._tenants(options)
-        if not tenants and options["detector_files"] is None:
-            raise CommandError("Name --tenant SLUG, --all-tenants or --detector-files DIR.")
-        report: dict[str, Any] = {"tenants": {}}
         try:
-            if options["detector_files"] is not None:
-                report["detector_files"] = self._detector_files(options)
-            for tenant in tenants:
-                with tenant_context(tenant):
-                    report["tenants"][tenant.slug] = self._tenant(tenant, options)
-        except (MigrationError, NoPlanError) as error:
-            raise CommandError(f"{error}") from None
+            failures = self._carry(options)
+        except NoPlanError as error:
+            raise CommandError(str(error)) from None
         except KnowledgeFileError as error:
             raise CommandError(f"No detector file was changed.\n{error}") from None
         except KeyboardInterrupt:
             raise CommandError("Interrupted. The same command goes on from here.") from None
+        except DatabaseError:
+            raise CommandError(
+                "The database was lost. When it is back, the same command goes on from here.",
+                returncode=2,
+            ) from None
+        if failures:
+            raise CommandError("\n".join(failures))
+
+    def _carry(self, options: dict[str, Any]) -> list[str]:
+        """Files, then tenant by tenant: one that is refused does not hold the others back."""
+        tenants = self._tenants(options)
+        if not tenants and options["detector_files"] is None:
+            raise CommandError("Name --tenant SLUG, --all-tenants or --detector-files DIR.")
+        report: dict[str, Any] = {"tenants": {}}
+        failures: list[str] = []
+        if options["detector_files"] is not None:
+            report["detector_files"] = self._detector_files(options)
+        for tenant in tenants:
+            try:
+                with tenant_context(tenant):
+                    found = self._tenant(tenant, options)
+            except MigrationError as error:
+                failures.append(f"{tenant.slug}: {error}")
+                found = {"problems": [str(error)]}
+            else:
+                if found.get("problems"):
+                    failures.append(f"{tenant.slug}: the counts do not balance.")
+            report["tenants"][tenant.slug] = found
         if options["json"]:
             self.stdout.write(json.dumps(report, indent=2))
-        unbalanced = [slug for slug, one in report["tenants"].items() if one.get("problems")]
-        if unbalanced:
-            raise CommandError(f"The counts do not balance for {', '.join(unbalanced)}.")
+        return failures
 
     def _tenants(self, options: dict[str, Any]) -> list[TenantRef]:
         with public_context():
@@ -107,27 +126,43 @@ class Command(BaseCommand):
     def _tenant(self, tenant: TenantRef, options: dict[str, Any]) -> dict[str, Any]:
         direction = Direction.INVERT if options["invert"] else Direction.APPLY
         plan = {"old": options["old"], "new": options["new"]}
+        total = editions.number_of_events()
         if options["dry_run"]:
-            seen = editions.preview(**plan, direction=direction)
+            with _bar(f"{tenant.slug} counting", total, self._console(options)) as bar:
+                seen = editions.preview(**plan, direction=direction, after_batch=bar.advance)
             self._report(tenant, "would be shown", seen.tally, seen.problems, options)
             self._losses(seen.lossy, options)
             return seen.as_dict()
+        if options["background"]:
+            return self._hand_over(tenant, direction, options)
         if not options["verify"]:
             run = editions.start_run(
-                **plan, direction=direction, actor=ACTOR, batch_size=options["batch_size"],
-                background=options["background"],
-            )  # fmt: skip
-            if options["background"]:
-                sent = queue.dispatch(
-                    "mapping.migrate_tenant", tenant_id=str(tenant.id), run_id=str(run.pk)
-                )
-                self._say(options, f"{tenant.slug}: the workers do it" + ("" if sent else " later"))
-                return {"run": str(run.pk), "background": True}
-            with _bar(tenant.slug, run, quiet=options["json"]) as show:
-                editions.carry_on(run_id=run.pk, after_batch=show)
-        result = editions.verify(**plan)
+                **plan, direction=direction, actor=ACTOR, batch_size=options["batch_size"]
+            )
+            with _bar(f"{tenant.slug} carrying", total, self._console(options)) as bar:
+                bar.show(run)
+                editions.carry_on(run_id=run.pk, after_batch=bar.show)
+        with _bar(f"{tenant.slug} verifying", total, self._console(options)) as bar:
+            result = editions.verify(**plan, after_batch=bar.advance)
         self._report(tenant, "are shown", result.tally, result.problems, options)
         return result.as_dict()
+
+    def _hand_over(
+        self, tenant: TenantRef, direction: str, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Let the workers do it; the sweep sends it again if the broker is away."""
+        run = editions.start_run(
+            old=options["old"], new=options["new"], direction=direction, actor=ACTOR,
+            batch_size=options["batch_size"], background=True,
+        )  # fmt: skip
+        queue.dispatch("mapping.migrate_tenant", tenant_id=str(tenant.id), run_id=str(run.pk))
+        self._say(options, f"{tenant.slug}: the workers do it. --verify says when it is done.")
+        return {"run": str(run.pk), "background": True}
+
+    def _console(self, options: dict[str, Any]) -> Console | None:
+        """Where bars are drawn: standard error, if it is a terminal."""
+        console = Console(stderr=True)
+        return console if console.is_terminal and not options["json"] else None
 
     def _report(
         self, tenant: TenantRef, verb: str, tally: Tally, problems: Any, options: dict[str, Any]
@@ -166,29 +201,38 @@ class Command(BaseCommand):
 
 
 def _batch_size(text: str) -> int:
-    size = int(text)
-    if not 1 <= size <= 100_000:
-        raise ValueError(text)
-    return size
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= 100_000):
+        raise ArgumentTypeError("give a whole number from 1 to 100000")
+    return int(text)
+
+
+class _Bar:
+    """Draws how far a tenant's events are, with rate and time left."""
+
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(title, total=total, rate="")
+
+    def advance(self, events: int) -> None:
+        """So many more were looked at."""
+        self._update(advance=events)
+
+    def show(self, run: MigrationRun) -> None:
+        """The run stands here; events may have come in since it began."""
+        self._update(completed=run.rows_seen, total=max(run.rows_total, run.rows_seen))
+
+    def _update(self, **values: Any) -> None:
+        speed = self._progress.tasks[self._task].speed
+        rate = f"{speed:,.0f} events/s" if speed else ""
+        self._progress.update(self._task, rate=rate, **values)
 
 
 @contextmanager
-def _bar(title: str, run: MigrationRun, *, quiet: bool) -> Iterator[Any]:
-    """A progress bar on standard error at a terminal; elsewhere nothing is drawn."""
-    console = Console(stderr=True)
+def _bar(title: str, total: int, console: Console | None) -> Iterator[_Bar]:
+    """A progress bar; without a console nothing is drawn."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} events/s"), TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(),
     )  # fmt: skip
-    shown = sys.stderr.isatty() and not quiet
-    with Progress(*columns, console=console, disable=not shown) as progress:
-        task = progress.add_task(title, total=run.rows_total, completed=run.rows_seen, rate="")
-
-        def show(now: MigrationRun) -> None:
-            speed = progress.tasks[task].speed
-            progress.update(
-                task, completed=now.rows_seen, total=max(now.rows_total, now.rows_seen),
-                rate=f"{speed:,.0f}" if speed else "",
-            )  # fmt: skip
-
-        yield show
+    with Progress(*columns, console=console, disable=console is None) as progress:
+        yield _Bar(progress, title, total)
