@@ -347,7 +347,9 @@ def _versions(event: MappingEvent) -> list[tuple[str, Any]]:
 class MigrationRunAdmin(PillarsAdmin):
     """Migrations between taxonomy editions: how far they are, and what became of each label."""
 
-    list_display = ("started_at", "source", "target", "plan_version", "state_shown", "events")
+    list_display = (
+        "started_at", "source", "target", "plan_version", "state_shown", "events", "actor",
+    )  # fmt: skip
     list_display_links = ("started_at",)
     fields = (
         "source", "target", "plan_version", "plan_sha256", "direction", "state", "rows_seen",

@@ -5,11 +5,12 @@ Everything here runs in the caller's transaction. Events themselves are never ch
 
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 
 from mapping.models import MigratedLabels, MigrationRun
 from mapping.relabel import After, Before, Pair, Relabelling, own_pairs
@@ -73,6 +74,14 @@ class EventRow(NamedTuple):
     written: Written | None
 
 
+@contextmanager
+def long_query() -> Iterator[Any]:
+    """A cursor for a query that reads a whole table, which may take longer than a request may."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', '10min', true)")
+        yield cursor
+
+
 def next_events(
     *, after: uuid.UUID | None, size: int, run: uuid.UUID = LAST_ID, undone: uuid.UUID | None = None
 ) -> list[EventRow]:
@@ -82,7 +91,7 @@ def next_events(
 
 def late_events(*, run: MigrationRun, size: int) -> list[EventRow]:
     """Events of the run's edition that it has passed by without seeing them."""
-    with connection.cursor() as cursor:
+    with long_query() as cursor:
         cursor.execute(_LATE, {"source": run.source, "size": size})
         ids = [row[0] for row in cursor.fetchall()]
     return _read(_THESE, run.pk, run.undoes_id, ids=ids) if ids else []
@@ -180,7 +189,7 @@ def all_events(
 
 def strays(run: MigrationRun) -> int:
     """Rows of a run whose event is not there."""
-    with connection.cursor() as cursor:
+    with long_query() as cursor:
         cursor.execute(
             "SELECT count(*) FROM mapping_migratedlabels AS m WHERE m.run_id = %s AND NOT EXISTS "
             "(SELECT FROM mapping_mappingevent AS e WHERE e.id = m.event_id)",

@@ -19,6 +19,7 @@ from mapping.carrying import (
     all_events,
     carry,
     late_events,
+    long_query,
     next_events,
     strays,
 )
@@ -86,7 +87,9 @@ def rules_for(loaded: LoadedPlan, direction: str) -> Relabelling:
     if direction == Direction.APPLY:
         return Relabelling.forward(loaded.plan)
     with public_context():
-        back = loaded.plan.way_back(old=labels_of(loaded.plan.old), new=labels_of(loaded.plan.new))
+        back = loaded.plan.way_back(
+            old=labels_of(loaded.plan.old), new=labels_of(loaded.plan.new, further=True)
+        )
     return Relabelling.backward(back)
 
 
@@ -224,7 +227,7 @@ def _command(run: MigrationRun, *more: str) -> str:
 
 def number_of_events() -> int:
     """How many events the tenant has."""
-    with connection.cursor() as cursor:
+    with long_query() as cursor:
         cursor.execute("SELECT count(*) FROM mapping_mappingevent")
         return int(cursor.fetchone()[0])
 

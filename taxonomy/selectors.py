@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from django.db.models import Q
+
 from taxonomy.errors import NoPlanError, NoReleaseError
 from taxonomy.migration import MigrationPlan, WayBack
 from taxonomy.models import (
@@ -120,10 +122,16 @@ def plans_marker() -> int:
     return MigrationPlanEdition.objects.count()
 
 
-def labels_of(edition: str) -> list[str]:
-    """The labels of a loaded taxonomy edition, in their order; none if it is not loaded."""
-    labels = Label.objects.filter(edition__edition=edition).order_by("position")
-    return list(labels.values_list("name", flat=True))
+def labels_of(edition: str, *, further: bool = False) -> list[str]:
+    """The labels of a loaded taxonomy edition, in their order; none if it is not loaded.
+
+    `further` adds those of its further editions.
+    """
+    wanted = Q(edition__edition=edition)
+    if further:
+        wanted |= Q(edition__edition__startswith=f"{edition}.")
+    labels = Label.objects.filter(wanted).order_by("edition__edition", "position")
+    return list(dict.fromkeys(labels.values_list("name", flat=True)))
 
 
 def is_edition(edition: str, base: str) -> bool:

@@ -64,7 +64,9 @@ BEYOND_A_SCHEMA = {
     "tenant_mismatch", "invalid_cursor", "not_found",
 }  # fmt: skip
 # ... and the fields of which that is true: clocks, calendars, the knowledge that is loaded.
-BEYOND_A_FIELDS_SCHEMA = {"/occurred_at", "/framework", "/period_start", "/period_end"}
+BEYOND_A_FIELDS_SCHEMA = {
+    "/occurred_at", "/framework", "/period_start", "/period_end", "/taxonomy",
+}  # fmt: skip
 count: Counter[str] = Counter()
 answers: Counter[tuple[str, int]] = Counter()
 
