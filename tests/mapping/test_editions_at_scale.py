@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
 def command(slug: str, *words: str) -> dict[str, Any]:
     done = subprocess.run(
         [*COMMAND, "--tenant", slug, "--json", *words],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr + done.stdout
     report: dict[str, Any] = json.loads(done.stdout)["tenants"][slug]
@@ -48,7 +48,7 @@ def kill_half_way(slug: str, tenant: Any) -> int:
         [*COMMAND, "--tenant", slug, "--batch-size", "500"],
         cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while carried(tenant) < OLD_EVENTS // 2:
         assert time.monotonic() < deadline, "it does not move"
         assert process.poll() is None, "it ended before it was killed"
@@ -94,7 +94,7 @@ def expected(*, inverted: bool) -> dict[str, int]:
     return counts
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_applied_killed_resumed_verified_inverted(new_tenant: Callable[..., Any]) -> None:
     tenant, neighbour = new_tenant(), new_tenant()
     for one in (tenant, neighbour):
