@@ -103,7 +103,9 @@ def preview(
     require_tenant()
     running = MigrationRun.objects.filter(state=RunState.RUNNING).first()
     if running is not None:
-        raise MigrationError(f"{running} is under way. Finish it first: {_command(running)}.")
+        raise MigrationError(
+            f"{running} is under way. Finish it first: {_command(running, running.direction)}."
+        )
     loaded, undoes = _what_to_do(old, new, direction)
     rules = rules_for(loaded, direction)
     tally = Tally()
@@ -142,11 +144,13 @@ def start_run(
     run = MigrationRun.objects.filter(state=RunState.RUNNING).first()
     if run is not None:
         if (run.old, run.new, run.direction) != (old, new, direction):
-            raise MigrationError(f"{run} is under way. Finish it first: {_command(run)}.")
+            raise MigrationError(
+                f"{run} is under way. Finish it first: {_command(run, run.direction)}."
+            )
         return _again(run, actor, background)
     loaded, undoes = _what_to_do(old, new, direction)
-    last = _last_done()
-    if last is not None and (last.old, last.new, last.direction) == (old, new, direction):
+    last = _last(old, new)
+    if last is not None and last.direction == direction:
         return _again(last, actor, background)
     run = MigrationRun.objects.create(
         old=old,
@@ -177,20 +181,21 @@ def _again(run: MigrationRun, actor: str, background: bool) -> MigrationRun:
 
 def _what_to_do(old: str, new: str, direction: str) -> tuple[LoadedPlan, MigrationRun | None]:
     """The plan to use and the run to take back. Raises NoPlanError, MigrationError."""
-    last = _last_done()
-    same = last is not None and (last.old, last.new) == (old, new)
-    if last is not None and same and (direction == Direction.INVERT or last.direction == direction):
+    last = _last(old, new)
+    if last is None and direction == Direction.INVERT:
+        raise MigrationError(
+            f"No migration from {old} to {new} is applied here. There is nothing to invert."
+        )
+    if last is not None and direction in (Direction.INVERT, last.direction):
         with public_context():  # the version that was applied, whatever was loaded since
             loaded = loaded_plan(old=old, new=new, sha256=last.plan_sha256)
             newest = loaded_plan(old=old, new=new)
-        if last.direction == Direction.APPLY == direction and newest.sha256 != loaded.sha256:
+        if direction == Direction.APPLY and newest.sha256 != loaded.sha256:
             raise MigrationError(
                 f"Version {last.plan_version} of the plan is applied, and {newest.plan.version} is "
-                f"loaded. Invert first: {_command(last, '--invert')}."
+                f"loaded. Invert first: {_command(last, Direction.INVERT)}."
             )
         return loaded, last.undoes if last.direction == direction else last
-    if direction == Direction.INVERT or _active(old, new):
-        _refuse(old, new, last)
     with public_context():
         loaded, release = loaded_plan(old=old, new=new), current_release()
     if release is not None and is_edition(release.taxonomy.edition, old):
@@ -198,31 +203,30 @@ def _what_to_do(old: str, new: str, direction: str) -> tuple[LoadedPlan, Migrati
             f"Edition {old} is in force, so events of it still come in. Put {new} in force first: "
             "`manage.py load_config`."
         )
-    return loaded, last if same else None
+    return loaded, last
 
 
-def _refuse(old: str, new: str, last: MigrationRun | None) -> None:
-    if not _active(old, new) or last is None:
-        raise MigrationError(
-            f"No migration from {old} to {new} is applied here. There is nothing to invert."
-        )
-    raise MigrationError(f"{last} was done after it. Invert that first: {_command(last)}.")
+def _last(old: str, new: str) -> MigrationRun | None:
+    """The finished run of this plan that is shown. Raises MigrationError if one stands on it."""
+    done = list(MigrationRun.objects.filter(state=RunState.DONE).select_related("undoes"))
+    later: list[MigrationRun] = []
+    for run in done:
+        if (run.old, run.new) != (old, new):
+            later.append(run)
+            continue
+        for other in later:
+            if other.source == run.target:
+                back = Direction.APPLY if other.direction == Direction.INVERT else Direction.INVERT
+                raise MigrationError(
+                    f"{other} stands on it. Take that back first: {_command(other, back)}."
+                )
+        return run
+    return None
 
 
-def _active(old: str, new: str) -> bool:
-    return MigrationRun.objects.filter(
-        old=old, new=new, direction=Direction.APPLY, state=RunState.DONE
-    ).exists()
-
-
-def _last_done() -> MigrationRun | None:
-    """The run whose labels are shown on top of all others."""
-    return MigrationRun.objects.filter(state=RunState.DONE).select_related("undoes").first()
-
-
-def _command(run: MigrationRun, *more: str) -> str:
-    words = [*more] or (["--invert"] if run.direction == Direction.INVERT else [])
-    return " ".join(["`manage.py apply_migration", run.old, run.new, *words]) + "`"
+def _command(run: MigrationRun, direction: str) -> str:
+    more = " --invert" if direction == Direction.INVERT else ""
+    return f"`manage.py apply_migration {run.old} {run.new}{more}`"
 
 
 def number_of_events() -> int:
@@ -327,8 +331,8 @@ def verify(
     `after_batch` as for preview. Raises MigrationError if no such run is finished, NoPlanError.
     """
     require_tenant()
-    run = _last_done()
-    if run is None or (run.old, run.new) != (old, new):
+    run = _last(old, new)
+    if run is None:
         raise MigrationError(
             f"No finished migration between {old} and {new} is shown here. Apply it first."
         )

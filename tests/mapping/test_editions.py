@@ -1,29 +1,20 @@
 """Migrations between taxonomy editions: what they show, refuse, resume and take back."""
 
-import json
-import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
-from rich.console import Console
 
 from audit.models import AuditEntry
 from mapping import editions, tasks
 from mapping.errors import MigrationError
-from mapping.management.commands.apply_migration import _bar
 from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
 from mapping.partitions import drop_expired, ensure_partitions
-from mapping.relabel import RETIRED, Before, Relabelling, own_pairs
 from mapping.selectors import migrated_labels, with_label
 from mapping.tallies import Tally
 from taxonomy.errors import NoPlanError
-from taxonomy.migration import MigrationPlan
 from taxonomy.models import MigrationPlanEdition, TaxonomyEdition
 from tenants.context import tenant_context
 from tests.conftest import DemoTenant
@@ -287,11 +278,22 @@ def test_plans_follow_each_other(acme: DemoTenant, next_plan: dict[str, str]) ->
         assert row.became == row.canonical == ["PII.Financial.CreditCard", None]
         assert (row.given_taxonomy, row.taxonomy) == ("2024.03", NEW)
         assert editions.verify(**PLAN).problems == []
-        with pytest.raises(MigrationError, match="Invert that first"):
+        with pytest.raises(MigrationError, match=r"back first: .* 2025\.09 2026\.11 --invert"):
             editions.start_run(**next_plan, direction=Direction.INVERT, actor=ACTOR)
         apply(Direction.INVERT)
         assert shown() == [["PII.Identifier.CreditCard"], [], ["PII.Health.HIPAA"]]
         assert migrated_labels([third.id]) == {}
+        run = editions.start_run(**next_plan, direction=Direction.INVERT, actor=ACTOR)
+        editions.carry_on(run_id=run.pk)
+        assert shown() == [["CARD.Number", "CARD.Gone"], ["CARD.Gone"], ["OTHER.Unknown"]]
+        assert editions.verify(**next_plan).problems == []
+        with pytest.raises(MigrationError, match=r"back first: .* 2024\.03 2025\.09`"):
+            apply()
+        run = editions.start_run(**next_plan, direction=Direction.APPLY, actor=ACTOR)
+        editions.carry_on(run_id=run.pk)
+        apply()
+        assert shown() == [["PII.Financial.CreditCard"], [], ["PII.Health.RecordNumber"]]
+        assert editions.verify(**PLAN).problems == []
 
 
 class TestShown:
@@ -385,156 +387,6 @@ class TestInTheBackground:
             MigrationRun.objects.update(moved_at=timezone.now() - timedelta(minutes=10))
         assert tasks.sweep_migrations() == times
         assert sent == [str(run.pk)] * times
-
-
-def command(*words: str) -> tuple[str, str]:
-    """What the command printed, and what it failed with."""
-    out, failure = StringIO(), ""
-    try:
-        call_command("apply_migration", OLD, NEW, *words, stdout=out)
-    except CommandError as error:
-        failure = str(error)
-    return out.getvalue(), failure
-
-
-class TestTheCommand:
-    def test_previews_applies_and_inverts(self, tenant: Any) -> None:
-        with tenant_context(tenant):
-            text, failure = command("--tenant", tenant.slug, "--dry-run")
-            assert failure == ""
-            assert "40 events of 2025.09 would be shown with labels of 2026.11" in text
-            assert "HARM.VIOLENCE.Physical was split" in text
-            assert not MigrationRun.objects.exists()
-            text, failure = command("--tenant", tenant.slug)
-            assert failure == ""
-            assert "PROMPT_INJECTION.Other" in text
-            assert "the counts balance" in text
-            text, _ = command("--tenant", tenant.slug, "--invert")
-            assert "10 events of 2026.11 are shown with labels of 2025.09; 5 of them" in text
-
-    def test_goes_through_tenants(self, tenant: Any, globex: DemoTenant) -> None:
-        plant(globex.tenant, 10)
-        report = json.loads(command("--all-tenants", "--json")[0])["tenants"]
-        assert {slug: one["events"] for slug, one in report.items()}.items() >= {
-            "acme": 40, "globex": 8,
-        }.items()  # fmt: skip
-
-    def test_says_what_does_not_balance(self, tenant: Any) -> None:
-        command("--tenant", tenant.slug)
-        with tenant_context(tenant):
-            MigratedLabels.objects.filter(given_taxonomy=OLD).update(labels=["PII.Other"])
-        text, failure = command("--tenant", tenant.slug, "--verify")
-        assert "PROBLEM: 40 events are shown with other labels" in text
-        assert failure == "acme: the counts do not balance."
-
-    @pytest.mark.parametrize(
-        ("words", "failure"),
-        [
-            ((), "Name --tenant SLUG, --all-tenants or --detector-files DIR."),
-            (("--tenant", "nobody"), "No active tenant is called nobody."),
-            (("--tenant", "acme", "--all-tenants"), "not both"),
-            (("--tenant", "acme", "--invert"), "nothing to invert"),
-            (("--tenant", "acme", "--verify"), "Apply it first"),
-        ],
-    )
-    def test_refuses(self, acme: DemoTenant, words: tuple[str, ...], failure: str) -> None:
-        assert failure in command(*words)[1]
-
-    def test_one_refused_tenant_does_not_hold_the_others_back(
-        self, tenant: Any, globex: DemoTenant
-    ) -> None:
-        plant(globex.tenant, 10)
-        command("--tenant", "globex")
-        text, failure = command("--tenant", "acme", "--tenant", "globex", "--invert", "--json")
-        assert failure.startswith("acme: No migration from 2025.09 to 2026.11 is applied here.")
-        report = json.loads(text)["tenants"]
-        assert (len(report["acme"]["problems"]), report["globex"]["balanced"]) == (1, True)
-
-    def test_draws_a_bar_with_rate_and_time_left(self, tenant: Any) -> None:
-        screen = StringIO()
-        console = Console(file=screen, force_terminal=True, width=100)
-        with tenant_context(tenant):
-            run = editions.start_run(**PLAN, direction=Direction.APPLY, actor=ACTOR, batch_size=7)
-            with _bar("acme carrying", 50, console) as bar:
-                editions.carry_on(run_id=run.pk, after_batch=bar.show)
-        drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
-        assert re.search(r"acme carrying .*50/50 [\d,]+ events/s 0:00:00", drawn)
-
-    @pytest.mark.parametrize("size", ["0", "x", "-1", "1000000"])
-    def test_wants_a_batch_size_that_can_be(self, size: str) -> None:
-        assert "give a whole number" in command("--all-tenants", f"--batch-size={size}")[1]
-
-    def test_hands_it_to_the_workers(self, tenant: Any, monkeypatch: Any) -> None:
-        sent: list[str] = []
-        monkeypatch.setattr(tasks.queue, "dispatch", lambda name, **kw: sent.append(name) or True)
-        text, failure = command("--tenant", tenant.slug, "--background")
-        assert (text, failure) == (
-            "acme: the workers do it. --verify says when it is done.\n", "",
-        )  # fmt: skip
-        assert sent == ["mapping.migrate_tenant"]
-        with tenant_context(tenant):
-            assert MigrationRun.objects.get().background
-
-
-class TestPlainRules:
-    PLAN = MigrationPlan.from_document(
-        {"from": "2001.01", "to": "2002.01", "version": "2002.01.1", "steps": [
-            {"label": "X.A", "keep": True},
-            {"label": "X.B", "retire": "Nobody ever used this label."},
-            {"label": "X.C", "split": [
-                {"when": {"detector": "d", "source_label": "s"}, "into": "Y.C"},
-                {"otherwise": "Y.D"},
-            ]},
-        ]}
-    )  # fmt: skip
-
-    def test_a_retired_label_leaves_nothing(self) -> None:
-        after = Relabelling.forward(self.PLAN).event(
-            Before("d", own_pairs(["X.B", "X.A"]), [("b", "X.B"), ("a", "X.A")])
-        )
-        assert (after.labels, after.canonical) == (("X.A",), (None, "X.A"))
-        assert after.lossy
-        tally = Tally()
-        tally.add(after)
-        assert tally.flow == {"X.B": {RETIRED: 1}, "X.A": {"X.A": 1}}
-        assert list(tally.imbalances(Relabelling.forward(self.PLAN))) == []
-
-    def test_a_label_without_a_finding_takes_the_rule_for_all_others(self) -> None:
-        after = Relabelling.forward(self.PLAN).event(Before("d", own_pairs(["X.C"]), []))
-        assert after.labels == ("Y.D",)
-
-    def test_a_label_that_the_plan_does_not_know_stays_and_is_counted(self) -> None:
-        rules = Relabelling.forward(self.PLAN)
-        after = rules.event(Before("d", own_pairs(["Z.Z"]), [("z", "Z.Z")]))
-        assert (after.labels, after.unplanned, after.lossy) == (("Z.Z",), ("Z.Z",), False)
-        tally = Tally()
-        tally.add(after)
-        assert list(tally.imbalances(rules)) == []
-
-    def test_a_further_edition_is_carried_too(self) -> None:
-        rules = Relabelling.forward(self.PLAN)
-        assert rules.concerns("2001.01")
-        assert rules.concerns("2001.01.2")
-        assert not rules.concerns("2001.011")
-
-    @pytest.mark.parametrize(
-        ("change", "problem"),
-        [
-            (lambda tally: tally.before.update({"X.A": 1}), "X.A: 2 events before, 1 accounted"),
-            (lambda tally: tally.after.update({"Y.C": 1}), "Y.C: 2 events after, 1 came in"),
-            (lambda tally: tally.flow["X.A"].update({"Y.C": 1}), "X.A: became Y.C, which"),
-        ],
-    )
-    def test_what_does_not_balance_is_named(
-        self, change: Callable[[Tally], Any], problem: str
-    ) -> None:
-        rules, tally = Relabelling.forward(self.PLAN), Tally()
-        tally.add(rules.event(Before("d", own_pairs(["X.A"]), [("a", "X.A")])))
-        tally.add(rules.event(Before("d", own_pairs(["X.C"]), [("s", "X.C")])))
-        assert list(tally.imbalances(rules)) == []
-        change(tally)
-        assert any(found.startswith(problem) for found in tally.imbalances(rules))
-        assert Tally.from_dict(json.loads(json.dumps(tally.as_dict()))) == tally
 
 
 def test_the_table_of_rows_is_found_by_event(tenant: Any) -> None:
