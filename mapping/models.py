@@ -92,8 +92,7 @@ class KnowledgePin(models.Model):
 
     class Meta:
         ordering = ("-number",)
-        verbose_name = "choice of a knowledge release"
-        verbose_name_plural = "choices of a knowledge release"
+        verbose_name = "knowledge version choice"
         triggers = append_only()
 
     def __str__(self) -> str:

@@ -174,7 +174,8 @@ class KnowledgePinAdmin(PillarsAdmin):
                 "Last choice": f"{now.last.get_kind_display()}: {self.from_then_on(now.last)}",
                 "Made by": self.made_by_shown(now.last),
                 "In force now": f"release {now.effective}",
-                "In force afterwards": f"release {now.last.previous}",
+                "In force afterwards": f"release {now.last.previous}, "
+                + ("followed as the newest" if now.undo_follows else "pinned"),
                 "Can be undone until (UTC)": self.undo_shown(now.last),
             },
         )  # fmt: skip

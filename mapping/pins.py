@@ -49,6 +49,11 @@ class TenantKnowledge:
         until = self.last.undo_until if self.last is not None else None
         return until if until is not None and until > timezone.now() else None
 
+    @property
+    def undo_follows(self) -> bool:
+        """Whether undoing the last choice lets the tenant follow the newest release again."""
+        return self.last is not None and self.last.followed and self.last.previous == self.newest
+
 
 def tenant_knowledge() -> TenantKnowledge:
     """What the active tenant works with, from the database. Raises NoReleaseError."""
@@ -120,7 +125,7 @@ def undo_last(*, seen: int, actor: str, note: str = "") -> KnowledgePin:
             f"The last choice could be undone until {last.undo_until:%Y-%m-%d %H:%M} UTC. "
             f"Preview and apply release {last.previous} instead."
         )
-    follow = last.followed and last.previous == now.newest
+    follow = now.undo_follows
     if last.previous == now.effective and follow != now.pinned:
         raise PinError(
             f"Undoing would change nothing: release {last.previous} is in force as before. "

@@ -29,8 +29,7 @@ class Migration(migrations.Migration):
                 ('undo_until', models.DateTimeField(help_text='None: this choice cannot be undone', null=True)),
             ],
             options={
-                'verbose_name': 'choice of a knowledge release',
-                'verbose_name_plural': 'choices of a knowledge release',
+                'verbose_name': 'knowledge version choice',
                 'ordering': ('-number',),
             },
         ),
