@@ -59,8 +59,15 @@ class _Slot:
 
     engine: EngineInForce | None = None
     known: bool = False
+    stale: bool = False  # a choice was made in this process: nobody goes on with what was found
     checked_at: float = -math.inf
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it need not be looked for."""
+        young = time.monotonic() - self.checked_at < _REFRESH_SECONDS
+        return self.known and young and not self.stale
 
 
 class Engines:
@@ -88,10 +95,10 @@ class Engines:
         return _current(slot, lambda: self._find_pinned(tenant)) or self.newest()
 
     def look_again(self, schema: str) -> None:
-        """Ask the database at the next request of this tenant, as its choice has changed."""
+        """Ask the database before the next answer for this tenant: its choice has changed."""
         slot = self._tenants.get(schema)
         if slot is not None:
-            slot.checked_at = -math.inf
+            slot.stale = True
 
     def _find_newest(self) -> EngineInForce:
         with public_context():
@@ -151,15 +158,15 @@ def _current(slot: _Slot, find: Callable[[], EngineInForce | None]) -> EngineInF
     What cannot be found now (the database is away, the release cannot be used) changes nothing,
     unless nothing is known yet: then another release than the chosen one must not answer.
     """
-    if slot.known and time.monotonic() - slot.checked_at < _REFRESH_SECONDS:
+    if slot.fresh:
         return slot.engine
-    if not slot.lock.acquire(blocking=not slot.known):
+    if not slot.lock.acquire(blocking=slot.stale or not slot.known):
         return slot.engine
     try:
-        now = time.monotonic()
-        if slot.known and now - slot.checked_at < _REFRESH_SECONDS:
+        if slot.fresh:
             return slot.engine  # another thread has just found it
-        slot.checked_at = now  # before: a choice made meanwhile sets it back
+        slot.checked_at = time.monotonic()
+        slot.stale = False  # before it looks: a choice made meanwhile is looked for once more
         slot.engine = find()
         slot.known = True
     except (DatabaseError, NoKnowledgeError):
