@@ -28,8 +28,9 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from access.keys.models import ApiKey
-from mapping.models import MappingEvent
+from mapping.models import KnowledgePin, MappingEvent
 from mapping.overview import first_id_at
+from mapping.pin_admin import KnowledgePinAdmin
 from mapping.selectors import NoKnowledgeError, engine_in_force, events
 from pillars.admin import PillarsAdmin, WindowPaginator
 from pillars.badges import state_badge
@@ -90,7 +91,8 @@ class DetectorFilter(DropdownFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Names, without a look at the events."""
         try:
-            names = sorted(engine_in_force().engine.knowledge.detectors)
+            tenant = request.host_tenant  # type: ignore[attr-defined]
+            names = sorted(engine_in_force(tenant).engine.knowledge.detectors)
         except NoKnowledgeError:
             return []
         return [(name, name) for name in names]
@@ -334,3 +336,4 @@ def _versions(event: MappingEvent) -> list[tuple[str, Any]]:
 def register(site: AdminSite) -> None:
     """Add this app's pages to an admin site."""
     site.register(MappingEvent, EventAdmin)
+    site.register(KnowledgePin, KnowledgePinAdmin)

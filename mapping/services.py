@@ -78,7 +78,7 @@ class MappedItem:
 
 def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     """Map items without storing anything. Raises NoKnowledgeError."""
-    in_force = engine_in_force()
+    in_force = engine_in_force(origin.tenant)
     hash_text = _hasher(origin.tenant)
     now = datetime.now(UTC)
     return [_map_one(in_force, origin, item, hash_text, now) for item in items]

@@ -220,7 +220,7 @@ class VersionsView(TenantApiView):
     def get(self, request: Request) -> Response:
         """The snapshot."""
         try:
-            return Response(versions_in_force())
+            return Response(versions_in_force(self.caller(request).tenant))
         except NoKnowledgeError:
             raise Problem("knowledge_unavailable") from None
 

@@ -17,6 +17,7 @@ from access.usage.models import KeyUse
 from access.users.models import User
 from access.users.services import ensure_user
 from audit.services import record
+from mapping.pins import pin_release, tenant_knowledge
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
 from taxonomy.changes import services as changes
@@ -97,6 +98,10 @@ def _plant_side(tenant: Tenant) -> Side:
     _plant_event(side)
     with tenant_context(tenant):
         _plant_report(side)
+        side.ids["serial"] = tenant_knowledge().effective
+        side.ids["mapping.knowledgepin"] = pin_release(
+            serial=side.ids["serial"], actor=f"user:{side.mark}", note=side.mark
+        ).pk
         side.ids["audit.auditentry"] = record(
             action="zq.marked", actor=f"user:{side.mark}", target=side.mark, detail={"x": side.mark}
         ).pk
