@@ -28,8 +28,9 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from access.keys.models import ApiKey
-from mapping.models import MappingEvent, MigratedLabels, MigrationRun
+from mapping.models import KnowledgePin, MappingEvent, MigratedLabels, MigrationRun
 from mapping.overview import first_id_at
+from mapping.pin_admin import KnowledgePinAdmin
 from mapping.selectors import (
     NoKnowledgeError,
     engine_in_force,
@@ -89,7 +90,8 @@ class DetectorFilter(DropdownFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Names, without a look at the events."""
         try:
-            names = sorted(engine_in_force().engine.knowledge.detectors)
+            tenant = request.host_tenant  # type: ignore[attr-defined]
+            names = sorted(engine_in_force(tenant).engine.knowledge.detectors)
         except NoKnowledgeError:
             return []
         return [(name, name) for name in names]
@@ -399,3 +401,4 @@ def register(site: AdminSite) -> None:
     """Add this app's pages to an admin site."""
     site.register(MappingEvent, EventAdmin)
     site.register(MigrationRun, MigrationRunAdmin)
+    site.register(KnowledgePin, KnowledgePinAdmin)

@@ -26,11 +26,11 @@ from mapping.carrying import (
 from mapping.errors import MigrationError
 from mapping.models import Direction, MigratedLabels, MigrationRun, RunState
 from mapping.relabel import Relabelling
+from mapping.selectors import release_in_force
 from mapping.tallies import Tally
 from taxonomy.errors import NoPlanError
 from taxonomy.selectors import (
     LoadedPlan,
-    current_release,
     is_edition,
     labels_of,
     loaded_plan,
@@ -197,7 +197,8 @@ def _what_to_do(old: str, new: str, direction: str) -> tuple[LoadedPlan, Migrati
             )
         return loaded, last.undoes if last.direction == direction else last
     with public_context():
-        loaded, release = loaded_plan(old=old, new=new), current_release()
+        loaded = loaded_plan(old=old, new=new)
+    release = release_in_force()
     if release is not None and is_edition(release.taxonomy.edition, old):
         raise MigrationError(
             f"Edition {old} is in force, so events of it still come in. Put {new} in force first: "

@@ -1,4 +1,4 @@
-"""Mapping events: what a detector found, in canonical terms. Metadata only.
+"""Mapping events, and which release of the knowledge the tenant has chosen. Metadata only.
 
 Events keep the labels that they were given. Where a plan carries them to another taxonomy edition,
 a row of MigratedLabels beside the event says what is shown instead.
@@ -9,6 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
+from audit.triggers import append_only
 from taxonomy.models import Severity
 
 
@@ -170,3 +171,42 @@ class MigratedLabels(models.Model):
 
     def __str__(self) -> str:
         return f"{self.taxonomy}: {', '.join(self.labels)}"
+
+
+class PinKind(models.TextChoices):
+    """How a choice came about."""
+
+    PIN = "pin", "Pinned"
+    APPLY = "apply", "Applied"
+    FOLLOW = "follow", "Follows the newest"
+    UNDO = "undo", "Undone"
+
+
+class KnowledgePin(models.Model):
+    """One choice of a release by this tenant. The one with the highest number is in force.
+
+    A tenant without any choice follows the newest release, as does one whose last choice names
+    no release. The rows are the history: a further choice is a further row.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    number = models.PositiveIntegerField(unique=True, help_text="The tenant's choices in order")
+    kind = models.CharField(max_length=6, choices=PinKind.choices)
+    release = models.PositiveIntegerField(
+        null=True, help_text="Serial of the release; none: whichever is the newest"
+    )
+    effective = models.PositiveIntegerField(help_text="Serial that was in force from then on")
+    previous = models.PositiveIntegerField(help_text="Serial that was in force until then")
+    followed = models.BooleanField(help_text="Whether the newest was followed until then")
+    made_by = models.CharField(max_length=200, help_text="user:NAME or system:NAME")
+    made_at = models.DateTimeField(auto_now_add=True)
+    note = models.CharField(max_length=300, blank=True, help_text="Why, in the person's words")
+    undo_until = models.DateTimeField(null=True, help_text="None: this choice cannot be undone")
+
+    class Meta:
+        ordering = ("-number",)
+        verbose_name = "knowledge version choice"
+        triggers = append_only()
+
+    def __str__(self) -> str:
+        return f"Choice {self.number}"

@@ -1,139 +1,95 @@
-"""The engine in force, and reads of events."""
+"""The knowledge in force, for a tenant or for all, and reads of events."""
 
-import threading
-import time
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-import structlog
-from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 
-from mapping.engine import Engine, KnowledgeError
+from mapping.engines import EngineInForce, Engines, NoKnowledgeError, pinned_serial
 from mapping.errors import UnknownEditionError
-from mapping.knowledge import compile_documents
 from mapping.models import MappingEvent, MigratedLabels
-from mapping.versions import AnswerVersions, Versions, versions_of
-from taxonomy.migration import WayBack
-from taxonomy.selectors import current_documents, current_serial, plans_marker, ways_back
-from tenants.context import public_context, require_tenant
+from mapping.versions import Versions
+from taxonomy.errors import NoReleaseError
+from taxonomy.models import KnowledgeRelease
+from taxonomy.selectors import KnowledgeDocuments, current_serial, documents_of
+from tenants.context import HasSchema, public_context, require_tenant
+
+__all__ = [
+    "EngineInForce",
+    "NoKnowledgeError",
+    "check_edition",
+    "documents_in_force",
+    "engine_in_force",
+    "events",
+    "forget_engine",
+    "look_again",
+    "migrated_labels",
+    "release_in_force",
+    "serial_in_force",
+    "versions_in_force",
+    "with_label",
+]
+_engines = Engines()
 
 
-class NoKnowledgeError(RuntimeError):
-    """No taxonomy has been loaded yet."""
+def engine_in_force(tenant: HasSchema | None = None) -> EngineInForce:
+    """The engine for the release that a tenant works with; without a tenant, for the newest.
 
-
-@dataclass(frozen=True, slots=True)
-class EngineInForce:
-    """A compiled knowledge release. `serial` identifies the release.
-
-    `ways_back` says, for each earlier taxonomy edition that loaded plans lead here from, how each
-    label is called there: for callers that pin it.
+    Asks the database every `mapping.knowledge_refresh_seconds` alone. Raises NoKnowledgeError if
+    no knowledge was ever loaded.
     """
-
-    serial: int
-    engine: Engine
-    versions: Versions  # shared by all: not to be changed
-    ways_back: Mapping[str, WayBack]
-    plans: int  # which plans were loaded then (see plans_marker)
-
-    def answer_versions(self, detector_map: str | None) -> AnswerVersions:
-        """The versions that gave an answer. `detector_map`: that of the detector's file."""
-        versions = self.versions
-        return AnswerVersions(
-            release=versions["release"],
-            taxonomy=versions["taxonomy"],
-            detector_map=detector_map,
-            frameworks=self.engine.knowledge.versions.frameworks,
-            model=versions["model"],
-            calibrator=versions["calibrator"],
-        )
+    return _engines.newest() if tenant is None else _engines.of(tenant)
 
 
-log = structlog.get_logger("mapping.selectors")
-_current: EngineInForce | None = None
-_checked_at = 0.0
-_lock = threading.Lock()
-_REFRESH_SECONDS = settings.CONFIG.mapping.knowledge_refresh_seconds
+def serial_in_force() -> int | None:
+    """Serial of the release that the active tenant works with; None if none was ever loaded."""
+    require_tenant()
+    return pinned_serial() or current_serial()
 
 
-def engine_in_force() -> EngineInForce:
-    """The engine for the newest release, looked for every `mapping.knowledge_refresh_seconds`.
-
-    One thread looks, the others go on with what they have. While the database is away the last
-    release stays in force. Raises NoKnowledgeError if none was ever loaded.
-    """
-    global _checked_at
-    now = time.monotonic()
-    if _current is not None and now - _checked_at < _REFRESH_SECONDS:
-        return _current
-    if not _lock.acquire(blocking=_current is None):
-        return _required()
-    try:
-        _checked_at = now
-        _refresh()
-    except DatabaseError:
-        if _current is None:
-            raise
-    finally:
-        _lock.release()
-    return _required()
+def release_in_force() -> KnowledgeRelease | None:
+    """The release that the active tenant works with; None if none was ever loaded."""
+    serial = serial_in_force()
+    if serial is None:
+        return None
+    return KnowledgeRelease.objects.select_related("taxonomy").filter(serial=serial).first()
 
 
-def _required() -> EngineInForce:
-    if _current is None:
-        raise NoKnowledgeError("No taxonomy is loaded. Run `manage.py load_config`.")
-    return _current
-
-
-def _refresh() -> None:
-    global _current
+def documents_in_force() -> KnowledgeDocuments:
+    """The files of the release that the active tenant works with. Raises NoReleaseError."""
+    serial = serial_in_force()
+    if serial is None:
+        raise NoReleaseError("No knowledge is loaded. Run `manage.py load_config`.")
     with public_context():
-        serial, plans = current_serial(), plans_marker()
-        if serial is None or (
-            _current is not None and (_current.serial, _current.plans) == (serial, plans)
-        ):
-            return
-        documents = current_documents()
-        back = ways_back(documents.taxonomy["edition"])
-    try:
-        knowledge = compile_documents(documents)
-    except KnowledgeError:
-        # load_config refuses such a release; one that came another way must not stop /map.
-        log.error("release_not_usable", serial=documents.serial, exc_info=True)
-        return
-    threshold = settings.CONFIG.mapping.confidence_threshold
-    _current = EngineInForce(
-        documents.serial,
-        Engine(knowledge, threshold=threshold),
-        versions_of(documents, knowledge.versions),
-        back,
-        plans,
-    )
+        return documents_of(serial)
 
 
-def versions_in_force() -> Versions:
+def versions_in_force(tenant: HasSchema | None = None) -> Versions:
     """Every version behind an answer given now. Raises NoKnowledgeError.
 
-    Costs nothing: it was made with the engine.
+    By the release that the tenant works with; without a tenant, by the newest. Costs nothing: it
+    was made with the engine.
     """
-    return engine_in_force().versions
+    return engine_in_force(tenant).versions
 
 
-def check_edition(edition: str) -> None:
-    """Whether answers can be given in a taxonomy edition. Raises UnknownEditionError if not."""
-    in_force = engine_in_force()
+def check_edition(edition: str, tenant: HasSchema) -> None:
+    """Whether a tenant can be answered in a taxonomy edition; UnknownEditionError if not."""
+    in_force = engine_in_force(tenant)
     current = in_force.engine.knowledge.versions.taxonomy
     if edition != current and edition not in in_force.ways_back:
         raise UnknownEditionError([*sorted(in_force.ways_back), current])
 
 
 def forget_engine() -> None:
-    """Drop the compiled release of this process (after loading another one in it)."""
-    global _current, _checked_at
-    _current, _checked_at = None, 0.0
+    """Drop the compiled releases of this process (after loading another one in it)."""
+    global _engines
+    _engines = Engines()
+
+
+def look_again(schema: str) -> None:
+    """Let this process see a tenant's new choice of a release at its next request."""
+    _engines.look_again(schema)
 
 
 def events() -> QuerySet[MappingEvent]:

@@ -84,7 +84,7 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     Where an item names an edition to which no way leads back, it is answered in the one in force:
     see selectors.check_edition.
     """
-    in_force = engine_in_force()
+    in_force = engine_in_force(origin.tenant)
     hash_text = _hasher(origin.tenant)
     now = datetime.now(UTC)
     return [_map_one(in_force, origin, item, hash_text, now) for item in items]

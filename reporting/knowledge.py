@@ -1,15 +1,15 @@
-"""What a report needs of the knowledge in force: a framework, its crosswalk, who can find what."""
+"""What a report needs of the tenant's knowledge: a framework, its crosswalk, who finds what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mapping.selectors import engine_in_force
+from mapping.selectors import documents_in_force, engine_in_force
 from mapping.versions import Versions, versions_of
 from reporting.errors import UnknownFrameworkError
+from reporting.selectors import active_tenant
 from taxonomy.models import FrameworkEdition
-from taxonomy.selectors import KnowledgeDocuments, current_documents
 from tenants.context import public_context
 
 OUTCOMES = "OTHER."  # labels for outcomes without a category: never evidence
@@ -46,7 +46,7 @@ class Bearing:
 
 @dataclass(frozen=True, slots=True)
 class FrameworkKnowledge:
-    """One framework edition as the knowledge release in force has it."""
+    """One framework edition as the tenant's knowledge release has it."""
 
     release: int
     taxonomy: str
@@ -72,7 +72,7 @@ class FrameworkKnowledge:
 
 def framework_choices() -> list[FrameworkChoice]:
     """Frameworks with a crosswalk, by name. Raises NoReleaseError if nothing is loaded."""
-    documents = _documents()
+    documents = documents_in_force()
     crossed = {_key(crosswalk) for crosswalk in documents.crosswalks}
     choices = [
         FrameworkChoice(doc["framework"], doc["edition"], doc["short_name"], doc["name"])
@@ -92,13 +92,14 @@ def short_name(framework: str, edition: str) -> str:
 
 def framework_knowledge(framework: str, edition: str) -> FrameworkKnowledge:
     """One framework edition with its crosswalk. Raises UnknownFrameworkError, NoReleaseError."""
-    documents = _documents()
+    documents = documents_in_force()
     wanted = (framework, edition)
     found = next((doc for doc in documents.frameworks if _key(doc) == wanted), None)
     crosswalk = next((doc for doc in documents.crosswalks if _key(doc) == wanted), None)
     if found is None or crosswalk is None:
         raise UnknownFrameworkError(f"{framework}@{edition}")
     labels = frozenset(documents.taxonomy["labels"])
+    in_force = engine_in_force(active_tenant())
     return FrameworkKnowledge(
         release=documents.serial,
         taxonomy=documents.taxonomy["edition"],
@@ -117,13 +118,8 @@ def framework_knowledge(framework: str, edition: str) -> FrameworkKnowledge:
         labels=labels,
         bearings=_bearings(crosswalk["rows"], labels),
         detectors={doc["detector"]: _reportable(doc) for doc in documents.detectors},
-        versions=versions_of(documents, engine_in_force().engine.knowledge.versions),
+        versions=versions_of(documents, in_force.engine.knowledge.versions),
     )
-
-
-def _documents() -> KnowledgeDocuments:
-    with public_context():
-        return current_documents()
 
 
 def _key(document: Mapping[str, Any]) -> tuple[str, str]:

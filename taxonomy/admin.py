@@ -1,5 +1,6 @@
 """The knowledge in the admin: to browse and search, never to change."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -37,6 +38,8 @@ class ReadOnlyAdmin(PillarsAdmin):
 
     list_per_page = 50
     exclude: tuple[str, ...] = ("document",)
+    # The release that the site's pages speak of; a tenant's site has the tenant's own.
+    in_force: Callable[[], KnowledgeRelease | None] = staticmethod(current_release)
 
 
 class ParentBranchFilter(admin.SimpleListFilter):
@@ -77,7 +80,7 @@ class LabelAdmin(ReadOnlyAdmin):
     @admin.display(description="Controls that findings are evidence for")
     def controls(self, label: Label) -> SafeString | str:
         """The crosswalk rows in force, as a table."""
-        release = current_release()
+        release = self.in_force()
         if release is not None and release.taxonomy != label.edition:
             return f"None: edition {label.edition} is not in force"
         rows = controls_for(label.name, release) if release else []
@@ -224,7 +227,7 @@ class MigrationPlanEditionAdmin(ReadOnlyAdmin):
 
 
 class KnowledgeReleaseAdmin(ReadOnlyAdmin):
-    """Which editions were in force since when; the first one is in force now."""
+    """Which editions came when; the first one is in force unless a tenant chose another."""
 
     list_display = ("serial", "taxonomy", "loaded_at", "loaded_by", "sha256")
     list_select_related = ("taxonomy",)
@@ -256,7 +259,9 @@ _PAGES: dict[type[Model], type[ReadOnlyAdmin]] = {
 }
 
 
-def register(site: AdminSite) -> None:
-    """Add this app's pages to an admin site."""
+def register(
+    site: AdminSite, in_force: Callable[[], KnowledgeRelease | None] = current_release
+) -> None:
+    """Add this app's pages to an admin site. `in_force`: which release its pages speak of."""
     for model, page in _PAGES.items():
-        site.register(model, page)
+        site.register(model, page, in_force=staticmethod(in_force))

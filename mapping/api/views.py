@@ -204,15 +204,15 @@ def read_item(data: Any, tenant: TenantRef, *, raw: bytes | None = None) -> serv
     except ValidationError as error:
         raise Problem("validation_failed", errors=validation_errors(error)) from None
     if parsed.taxonomy is not None:
-        _check_edition(parsed.taxonomy)
+        _check_edition(parsed.taxonomy, tenant)
     if parsed.tenant_id is not None and not names_tenant(parsed.tenant_id, tenant):
         raise Problem("tenant_mismatch")
     return parsed.to_item()
 
 
-def _check_edition(edition: str) -> None:
+def _check_edition(edition: str, tenant: TenantRef) -> None:
     try:
-        check_edition(edition)
+        check_edition(edition, tenant)
     except UnknownEditionError as error:
         raise Problem(
             "validation_failed", errors=[{"pointer": "/taxonomy", "detail": str(error)}]
@@ -239,7 +239,7 @@ class VersionsView(TenantApiView):
     def get(self, request: Request) -> Response:
         """The snapshot."""
         try:
-            return Response(versions_in_force())
+            return Response(versions_in_force(self.caller(request).tenant))
         except NoKnowledgeError:
             raise Problem("knowledge_unavailable") from None
 

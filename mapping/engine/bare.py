@@ -28,7 +28,8 @@ _NOTHING_FOUND: Final = frozenset(
 _NO_LABEL: Final = frozenset(("none", "null", "nil", "nan", "undefined", "n/a", "true", "false"))
 _FAILURE: Final = re.compile(
     r"(?i)\b(?:errors?|exception|time-?out|timed out|unavailable|traceback|forbidden"
-    r"|unauthori[sz]ed|rate limit|too many requests|bad gateway)\b"
+    r"|unauthori[sz]ed|rate limit|too many requests|bad gateway|bad credentials|http [45]\d\d)\b"
+    r"|(?-i:[a-z]Error)\b"
     r"|\A(?:\w+\.)*\w+(?:error|exception):"
 )
 # Members that name the label of a record, in the order in which they are tried.
@@ -75,6 +76,8 @@ def _read_text(text: str, find: FindRule, threshold: float, sink: Sink) -> bool:
         return True
     if whole.casefold().rstrip(".") in _NOTHING_FOUND:
         return True
+    if whole[0] in "([{<":  # a structure that was cut off: its pieces are content, not labels
+        return False
     pieces = _pieces(whole)
     scored = [_scored_label(piece, find) for piece in pieces]
     if pieces and all(scored):

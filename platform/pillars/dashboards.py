@@ -21,10 +21,12 @@ from mapping.overview import (
     has_events,
     tenant_overview,
 )
+from mapping.pins import TenantKnowledge, tenant_knowledge
 from pillars import health
 from pillars.badges import state_badge
 from reporting.models import Report
 from taxonomy.changes.selectors import waiting_for
+from taxonomy.errors import NoReleaseError
 from taxonomy.models import KnowledgeRelease, Severity
 from taxonomy.selectors import current_release
 from tenants.context import current_schema
@@ -68,11 +70,20 @@ def tenant() -> dict[str, Any]:
             {"report": report, "badge": state_badge(report.state, report.get_state_display())}
             for report in Report.objects.order_by("-id")[:_LATEST]
         ],
-        # Evaluated by the template for those alone who may see keys.
+        # Evaluated by the template, for those alone who may see them.
+        "knowledge": _knowledge,
         "keys_expiring": _own_keys().filter(expires_at__lt=timezone.now() + EXPIRING)[:_LATEST],
         "keys_unused": _unused_keys,
         "keys_active": _own_keys,
     }
+
+
+def _knowledge() -> TenantKnowledge | None:
+    """The release that the active tenant works with; None if nothing was ever loaded."""
+    try:
+        return tenant_knowledge()
+    except NoReleaseError:
+        return None
 
 
 def _own_keys() -> QuerySet[ApiKey]:

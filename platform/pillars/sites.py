@@ -11,6 +11,7 @@ from access.users.admin import register as people
 from access.users.models import User
 from audit.admin import register as audit
 from mapping.admin import register as events
+from mapping.selectors import release_in_force
 from pillars import dashboards
 from reporting.admin import register as reports
 from taxonomy.admin import register as knowledge
@@ -72,5 +73,6 @@ tenant_site = TenantSite(name="tenant_admin")
 
 for add in (tenants, platform_keys, people, knowledge, changes, proposing, audit):
     add(platform_site)
-for add in (events, reports, tenant_keys, people, knowledge, audit):
+for add in (events, reports, tenant_keys, people, audit):
     add(tenant_site)
+knowledge(tenant_site, in_force=release_in_force)

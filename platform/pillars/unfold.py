@@ -24,6 +24,7 @@ _TENANT_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Migrations", "alt_route", "mapping.MigrationRun"),
     ),
     "Knowledge": (
+        _Page("Knowledge version", "push_pin", "mapping.KnowledgePin"),
         _Page("Labels", "label", "taxonomy.Label"),
         _Page("Detectors", "sensors", "taxonomy.DetectorMap"),
         _Page("Frameworks", "account_balance", "taxonomy.FrameworkEdition"),

@@ -80,6 +80,8 @@ class Route:
                 return [str(ids[self.model])]
             case "report_id":
                 return [str(ids["reporting.report"])]
+            case "serial":
+                return [str(ids["serial"])]
             case "file_format":
                 return ["json", "csv", "pdf"]
             case "app_label":

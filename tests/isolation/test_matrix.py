@@ -136,8 +136,9 @@ class TestTheMatrixItself:
         """Otherwise not finding them elsewhere would prove nothing."""
         for side in (world.acme, world.globex):
             chief = side.sessions["chief"]
-            for model in ("mapping.mappingevent", "reporting.report", "users.user", "auth.group",
-                          "audit.auditentry", "mapping.migrationrun"):  # fmt: skip
+            for model in ("mapping.mappingevent", "mapping.knowledgepin", "mapping.migrationrun",
+                          "reporting.report", "users.user", "auth.group",
+                          "audit.auditentry"):  # fmt: skip
                 app, name = model.split(".")
                 for page in ("", f"{side.ids[model]}/change/"):
                     path = f"/admin/{app}/{name}/{page}"

@@ -18,6 +18,7 @@ from access.users.models import User
 from access.users.services import ensure_user
 from audit.services import record
 from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
+from mapping.pins import pin_release, tenant_knowledge
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
 from taxonomy.changes import services as changes
@@ -99,6 +100,10 @@ def _plant_side(tenant: Tenant) -> Side:
     with tenant_context(tenant):
         _plant_migration(side)
         _plant_report(side)
+        side.ids["serial"] = tenant_knowledge().effective
+        side.ids["mapping.knowledgepin"] = pin_release(
+            serial=side.ids["serial"], actor=f"user:{side.mark}", note=side.mark
+        ).pk
         side.ids["audit.auditentry"] = record(
             action="zq.marked", actor=f"user:{side.mark}", target=side.mark, detail={"x": side.mark}
         ).pk

@@ -148,10 +148,10 @@ class TestTheWayBack:
 
 
 def test_a_newly_loaded_plan_is_seen_without_a_new_release(monkeypatch: Any) -> None:
-    from mapping import selectors
+    from mapping import engines
     from taxonomy.models import MigrationPlanEdition
 
-    monkeypatch.setattr(selectors, "_REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(engines, "_REFRESH_SECONDS", 0.0)
     forget_engine()
     try:
         assert set(engine_in_force().ways_back) == {"2025.09"}

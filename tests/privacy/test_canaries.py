@@ -23,8 +23,12 @@ from tests.privacy import traffic
 from tests.privacy.canaries import CANARIES, TEXTS, Search, Sighting
 from tests.support.stack import OwnStack, Stack
 
-# Kept on purpose, as the name of an API key: so that the search is seen to find what is there.
-KEPT = {"kept": ("Kept gateway of mirabelle.quux@kept.example.org", ("mirabelle.quux",))}
+# Kept on purpose, as the name of an API key and as the note of a choice of a release: so that the
+# search is seen to find what is there.
+KEPT = {
+    "kept": ("Kept gateway of mirabelle.quux@kept.example.org", ("mirabelle.quux",)),
+    "note": ("Kept until beryl.quux@kept.example.org has read it", ("beryl.quux",)),
+}
 
 
 class Flooded:
@@ -37,7 +41,7 @@ class Flooded:
         self.service = traffic.Service(int(own.environment["PILLARS_PORT"]), stack.api_key())
         self.statuses: dict[str, set[int]] = {}
         self.answers: list[Any] = []
-        self.key_page = 0
+        self.key_page = self.pin_page = 0
         self.admin = traffic.Person.logged_in(self.service, stack.person("admin"))
         self.operator = traffic.Person.logged_in(self.service, stack.operator)
 
@@ -57,6 +61,9 @@ class Flooded:
         self._leave_work_in_the_queue()
         self.key_page = self.admin.post(
             "/admin/keys/apikey/add/", {"name": KEPT["kept"][0], "scopes": ["map:write"]}
+        )
+        self.pin_page = self.admin.post(
+            "/admin/mapping/knowledgepin/pin/", {"note": KEPT["note"][0], "seen": 1, "newest": 1}
         )
 
     def _send_others(self, when: str, canary: str) -> None:
@@ -217,10 +224,13 @@ class TestWhatIsKept:
         assert_none(search.look("metrics", metrics))
 
     def test_the_search_finds_what_is_kept(self, flooded: Flooded, kept: Search) -> None:
-        """The one text that was stored on purpose: in the dump, and in the database's files."""
-        assert flooded.key_page == 200
-        assert list(kept.look("dump", flooded.dump()))
-        assert list(kept.look_into_files(flooded.files()))
+        """The texts that were stored on purpose: in the dump, and in the database's files."""
+        assert (flooded.key_page, flooded.pin_page) == (200, 302)
+        assert {s.canary for s in kept.look("dump", flooded.dump())} == set(KEPT)
+        assert {s.canary for s in kept.look_into_files(flooded.files())} == set(KEPT)
+
+    def test_what_is_kept_is_in_no_log(self, flooded: Flooded, kept: Search) -> None:
+        assert_none(kept.look_into_files(sorted(flooded.state.logs.glob("*"))))
 
 
 @pytest.mark.parametrize("name", CANARIES)

@@ -272,8 +272,9 @@ class Person:
 
 
 TENANT_LISTS = (
-    "mapping/mappingevent", "reporting/report", "keys/apikey", "users/user", "auth/group",
-    "audit/auditentry", "mapping/migrationrun", "taxonomy/label", "taxonomy/detectormap",
+    "mapping/mappingevent", "mapping/knowledgepin", "reporting/report", "keys/apikey",
+    "users/user", "auth/group", "audit/auditentry", "mapping/migrationrun", "taxonomy/label",
+    "taxonomy/detectormap",
     "taxonomy/control",
 )  # fmt: skip
 PLATFORM_LISTS = ("tenants/tenant", "keys/apikey", "users/user", "audit/auditentry")
@@ -291,6 +292,13 @@ def send_searches(person: Person, lists: tuple[str, ...], canary: str) -> set[in
     seen.add(person.post("/admin/keys/apikey/add/", {"name": canary, "expires_on": canary}))
     form = {"framework": canary, "period_start": canary, "period_end": canary}
     seen.add(person.post("/admin/reporting/report/add/", form))
+    pins = "/admin/mapping/knowledgepin"
+    choice = {"note": canary, "seen": canary, "newest": canary}
+    for page, form in (
+        ("pin", choice), ("pin", {"note": canary, "seen": 99_999, "newest": 99_999}),
+        ("preview/1", {"note": canary * 40, "seen": 1, "newest": 1}), (f"preview/{word}", choice),
+    ):  # fmt: skip
+        seen.add(person.post(f"{pins}/{page}/", form))
     return seen
 
 

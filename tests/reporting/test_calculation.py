@@ -1,5 +1,6 @@
 """The numbers of a report, against an example worked out by hand."""
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -252,6 +253,11 @@ def test_the_trend_grows_coarser(
 
 class TestShippedKnowledge:
     """The report's reading of the crosswalks is that of the engine and of the knowledge pages."""
+
+    @pytest.fixture(autouse=True)
+    def _inside(self, acme: Any) -> Iterator[None]:
+        with tenant_context(acme.tenant):
+            yield
 
     def test_all_frameworks_can_be_asked_for(self, acme: Any) -> None:
         assert {choice.framework for choice in framework_choices()} >= {

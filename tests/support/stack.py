@@ -39,19 +39,21 @@ class Answer:
 class Stack:
     """A running stack, told by its credentials.json."""
 
-    def __init__(self, credentials: dict[str, Any], database_url: str) -> None:
+    def __init__(self, credentials: dict[str, Any], state: StateDir) -> None:
         self.credentials = credentials
-        self.database_url = database_url
+        self.state = state
         self.url: str = credentials["url"]
 
     @classmethod
     def at(cls, state: Path) -> "Stack":
         """The stack that keeps its state there."""
         files = StateDir(state)
-        return cls(
-            json.loads(files.credentials_file.read_text()),
-            json.loads(files.state_file.read_text())["database_url"],
-        )
+        return cls(json.loads(files.credentials_file.read_text()), files)
+
+    @property
+    def database_url(self) -> str:
+        """Where its database is."""
+        return str(json.loads(self.state.state_file.read_text())["database_url"])
 
     @property
     def operator(self) -> Login:
@@ -74,6 +76,19 @@ class Stack:
     def api_key(self, tenant: int = 0) -> str:
         """A demo tenant's API key."""
         return str(self.credentials["tenants"][tenant]["api_key"])
+
+    def manage(self, *words: str) -> None:
+        """Run `manage.py` beside the stack."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
+        result = subprocess.run(
+            [sys.executable, "-m", "deploy.local", "manage", *words],
+            cwd=REPOSITORY,
+            env={**inherited, "PILLARS_STATE_DIR": str(self.state.path)},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
 
     def map(self, key: str, detector: str = "presidio", output: Any = None) -> Answer:
         """POST /map with a key."""

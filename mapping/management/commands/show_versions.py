@@ -7,6 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from mapping.selectors import NoKnowledgeError, versions_in_force
+from tenants.models import Tenant
+from tenants.selectors import TenantRef
 
 
 class Command(BaseCommand):
@@ -16,10 +18,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument("--tenant", metavar="SLUG", help="as this tenant has chosen")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            versions = versions_in_force()
+            versions = versions_in_force(_tenant(options["tenant"]))
         except NoKnowledgeError as error:
             raise CommandError(str(error)) from None
         if options["json"]:
@@ -31,3 +34,12 @@ class Command(BaseCommand):
                     self.stdout.write(f"{name:<12} {subject:<32} {version}")
             else:
                 self.stdout.write(f"{name:<12} {'none' if value is None else value}")
+
+
+def _tenant(slug: str | None) -> TenantRef | None:
+    if slug is None:
+        return None
+    tenant = Tenant.objects.filter(slug=slug).first()
+    if tenant is None:
+        raise CommandError(f"There is no tenant {slug}. `manage.py tenant list` names them.")
+    return TenantRef.of(tenant)

@@ -9,6 +9,7 @@ _READ_EVERYTHING = (
     "audit.view_auditentry",
     "mapping.view_mappingevent",
     "mapping.view_migrationrun",
+    "mapping.view_knowledgepin",
     "reporting.view_report",
     "taxonomy.*:view",
 )
@@ -16,7 +17,7 @@ _READ_EVERYTHING = (
 TENANT_ROLES: dict[str, tuple[str, ...]] = {
     ADMINISTRATOR: (
         *_READ_EVERYTHING,
-        "reporting.add_report",
+        "reporting.add_report", "mapping.add_knowledgepin",
         "users.*:view", "users.*:add", "users.*:change", "auth.view_group",
         "keys.view_apikey", "keys.add_apikey", "keys.change_apikey",
     ),

@@ -144,6 +144,14 @@ class Governance(Section):
     )
 
 
+class Knowledge(Section):
+    """How a tenant chooses the release of the knowledge that it works with."""
+
+    undo_hours: int = Field(
+        default=72, ge=1, le=8_760, description="Hours in which a tenant's choice can be undone"
+    )
+
+
 class Email(Section):
     """How e-mails about change sets are sent. Without a host they are written to files."""
 
@@ -231,6 +239,7 @@ class PillarsConfig(Section):
     retention: Retention = Field(default_factory=Retention)
     reports: Reports = Field(default_factory=Reports)
     governance: Governance = Field(default_factory=Governance)
+    knowledge: Knowledge = Field(default_factory=Knowledge)
     email: Email = Field(default_factory=Email)
     observability: Observability = Field(default_factory=Observability)
     services: Services = Field(default_factory=Services)

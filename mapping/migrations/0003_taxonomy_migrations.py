@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mapping', '0001_initial'),
+        ('mapping', '0002_knowledge_pin'),
     ]
 
     operations = [
