@@ -23,14 +23,14 @@ from mapping.engine import (
 )
 from mapping.golden import GoldenFileError, GoldenReport, check_cases, read_cases
 from mapping.knowledge import compile_files
-from mapping.onboarding import (
+from mapping.onboarding.drafting import (
     Row,
     detector_file,
     first_cases,
     propose_rows,
-    read_label_list,
     write_detector,
 )
+from mapping.onboarding.lists import read_label_list
 from mapping.pinning import in_edition
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
@@ -162,7 +162,7 @@ def add_detector(
 ) -> DetectorDraft:
     """Write a new detector's file and first golden cases, unless they would be refused.
 
-    `labels`: text of the vendor's list (see onboarding.read_label_list). Both files stay only if
+    `labels`: text of the vendor's list (see onboarding.lists). Both files stay only if
     the whole folder is still valid with them. Raises OnboardingError, KnowledgeFileError.
     """
     taxonomy = newest_taxonomy(read_documents(directory)).data

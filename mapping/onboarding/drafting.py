@@ -1,7 +1,5 @@
-"""A new detector: from a vendor's list of labels to a detector file and its first golden cases."""
+"""From labels to a detector file and its first golden cases, with proposals for each label."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,24 +10,10 @@ import yaml
 
 from mapping.engine.propose import Proposal, Proposer
 from mapping.engine.vocabulary import fold
+from mapping.onboarding.lists import OnboardingError, VendorLabel
 
-MAX_LABELS = 5_000
-_NAMES = ("label", "name", "id", "code", "category", "entity", "type")
-_DESCRIPTIONS = ("description", "meaning", "definition", "help", "text")
 # Said of a label that a person must still decide; the candidates stand in a comment beside it.
 UNDECIDED = "not decided yet"
-
-
-class OnboardingError(ValueError):
-    """What was given cannot become a detector file. The message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class VendorLabel:
-    """A label as its vendor writes it."""
-
-    label: str
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,76 +23,6 @@ class Row:
     vendor: VendorLabel
     proposals: tuple[Proposal, ...]
     chosen: str | None
-
-
-def read_label_list(text: str) -> list[VendorLabel]:
-    """Labels from JSON, YAML, CSV with a header, or one a line. Raises OnboardingError.
-
-    JSON and YAML: a list of names, a list of objects with a name and perhaps a description, or an
-    object from name to description.
-    """
-    found = _structured(text)
-    if found is None:
-        found = _table(text) or [VendorLabel(line) for line in text.splitlines()]
-    labels: dict[str, VendorLabel] = {}
-    for one in found:
-        label = VendorLabel(one.label.strip(), " ".join(one.description.split()))
-        if label.label:
-            labels.setdefault(label.label, label)
-    if not labels:
-        raise OnboardingError("No labels were found. Give names as CSV, JSON, YAML or one a line.")
-    if len(labels) > MAX_LABELS:
-        raise OnboardingError(f"{len(labels)} labels are more than {MAX_LABELS}. Split the list.")
-    too_long = next((label for label in labels if len(label) > 200), None)
-    if too_long is not None:
-        raise OnboardingError(
-            f"{too_long[:60]!r}… is over 200 characters long: this is no list of labels."
-        )
-    return list(labels.values())
-
-
-def _structured(text: str) -> list[VendorLabel] | None:
-    """From JSON or YAML; None if it is neither, or no list or object."""
-    try:
-        value = json.loads(text) if text.lstrip()[:1] in ("{", "[") else _plain(text)
-    except (ValueError, yaml.YAMLError, RecursionError):
-        return None
-    if isinstance(value, Mapping):
-        inner = [item for item in value.values() if isinstance(item, list)]
-        if len(inner) == 1:
-            value = inner[0]
-        else:
-            return [VendorLabel(str(k), v if isinstance(v, str) else "") for k, v in value.items()]
-    if not isinstance(value, list):
-        return None
-    return [label for item in value if (label := _item(item)) is not None]
-
-
-def _plain(text: str) -> Any:
-    """YAML with every scalar as text: a label `no` or `1.10` is neither a boolean nor a number."""
-    return yaml.load(text, yaml.BaseLoader)  # noqa: S506 - it builds text, lists and objects alone
-
-
-def _item(item: Any) -> VendorLabel | None:
-    if isinstance(item, str | int):
-        return VendorLabel(str(item))
-    if not isinstance(item, Mapping):
-        return None
-    folded = {str(key).casefold(): value for key, value in item.items()}
-    name = next((folded[key] for key in _NAMES if folded.get(key) not in (None, "")), None)
-    description = next((str(folded[key]) for key in _DESCRIPTIONS if folded.get(key)), "")
-    return None if name is None else VendorLabel(str(name), description)
-
-
-def _table(text: str) -> list[VendorLabel]:
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    names = {name.strip().casefold() for name in reader.fieldnames or ()}
-    if not names & set(_NAMES):
-        return []
-    rows = ({(key or "").strip(): value for key, value in row.items()} for row in reader)
-    return [label for row in rows if (label := _item(row)) is not None]
 
 
 def propose_rows(

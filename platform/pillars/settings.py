@@ -177,6 +177,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DATA_UPLOAD_MAX_MEMORY_SIZE = CONFIG.limits.request_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+# Django would write large files to a temporary one: a sample of raw output must never be on a disk.
+FILE_UPLOAD_HANDLERS = ["pillars.uploads.InMemoryOnly"]
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["access.keys.authentication.ApiKeyAuthentication"],

@@ -11,6 +11,7 @@ from access.users.admin import register as people
 from access.users.models import User
 from audit.admin import register as audit
 from mapping.admin import register as events
+from mapping.onboarding.pages import register as onboarding
 from mapping.selectors import release_in_force
 from pillars import dashboards
 from reporting.admin import register as reports
@@ -71,7 +72,7 @@ class TenantSite(_Site):
 platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
-for add in (tenants, platform_keys, people, knowledge, changes, proposing, audit):
+for add in (tenants, platform_keys, people, knowledge, changes, proposing, onboarding, audit):
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):
     add(tenant_site)

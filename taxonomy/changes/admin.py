@@ -61,7 +61,7 @@ class ChangeSetAdmin(PillarsAdmin):
     sortable_by = ()
     list_per_page = 50
     show_add_link = False  # a button with words says it better
-    actions_list = ("begin",)
+    actions_list: tuple[str, ...] = ("begin",)
     change_form_template = "changes/changeset.html"
     fields = ()
 

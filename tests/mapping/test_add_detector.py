@@ -11,7 +11,7 @@ import yaml
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from mapping.onboarding import OnboardingError, VendorLabel, read_label_list
+from mapping.onboarding.lists import OnboardingError, VendorLabel, read_label_list
 
 LIST = """label,description
 EMAIL_ADDRESS,An e-mail address of a person

@@ -10,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from mapping.onboarding import OnboardingError, Row
+from mapping.onboarding.drafting import Row
+from mapping.onboarding.lists import OnboardingError
 from mapping.services import DetectorDraft, add_detector
 from taxonomy.errors import KnowledgeFileError
 
