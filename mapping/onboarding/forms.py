@@ -1,13 +1,13 @@
 """The forms of onboarding: where a detector's labels come from, and where its edits go."""
 
 import json
+import re
 from functools import cache
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.core.validators import RegexValidator
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -26,12 +26,12 @@ from mapping.onboarding.lists import (
     read_entries,
     sift,
 )
-from mapping.onboarding.samples import Sample, read_sample
+from mapping.onboarding.samples import Sample, many, read_sample
 from pillars.uploads import MAX_BYTES
 from taxonomy.selectors import KnowledgeDocuments
 from taxonomy.validation import SCHEMAS
 
-_NEEDED = ("vendor", "category", "source")  # of a detector that is new
+_NEEDED = ("vendor", "category", "source")  # of a detector that is new; others have them
 
 
 @cache
@@ -69,7 +69,7 @@ class SourceForm(forms.Form):
     detector = _text(
         "Name",
         "As in requests: small letters, digits and hyphens, such as acme-guard. The name of a "
-        "detector that exists adds labels to it; the next four fields do not matter then",
+        "detector that exists adds labels to it, and the next four fields do not matter",
         60,
     )
     vendor = _text("Vendor", "Who makes it", 80, required=False)
@@ -108,6 +108,9 @@ class SourceForm(forms.Form):
         field = self.fields["category"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - declared above
         field.choices = [("", "Choose…"), *((name, name) for name in categories())]
+        self.existing = self._existing(str(self["detector"].value() or ""))
+        for name in _NEEDED:
+            self.fields[name].required = self.existing is None
 
     @property
     def sections(self) -> list[dict[str, Any]]:
@@ -122,9 +125,6 @@ class SourceForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Reads what was given, where the rest of the form is right."""
         data = super().clean() or self.cleaned_data
-        existing = self._existing(data.get("detector", ""))
-        if existing is None:
-            self._check_new(data)
         texts = {name: self._given(name, f"{kind}_file") for name, kind in
                  (("label_list", "label"), ("sample", "sample"))}  # fmt: skip
         if not self.errors and not any(texts.values()):
@@ -132,9 +132,9 @@ class SourceForm(forms.Form):
         if self.errors:
             return data
         sifted = self._read_list(texts["label_list"])
-        sample = self._read_sample(texts["sample"], existing)
+        sample = self._read_sample(texts["sample"])
         if not self.errors:
-            self._draft(data, existing, sifted, sample)
+            self._draft(data, sifted, sample)
         return data
 
     def full_clean(self) -> None:
@@ -151,17 +151,14 @@ class SourceForm(forms.Form):
                 return file
         return None
 
-    def _check_new(self, data: dict[str, Any]) -> None:
-        if data.get("detector"):
-            try:
-                RegexValidator(r"^[a-z0-9]+(-[a-z0-9]+)*\Z")(data["detector"])
-            except forms.ValidationError:
-                self.add_error(
-                    "detector", "A name has small letters, digits and hyphens, such as acme-guard."
-                )
-        for name in _NEEDED:
-            if name not in self.errors and not data.get(name):
-                self.add_error(name, "A new detector needs this.")
+    def clean_detector(self) -> str:
+        """A name that exists in any spelling, or one that fits a new file."""
+        name: str = self.cleaned_data["detector"]
+        if self.existing is None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+            raise forms.ValidationError(
+                "A name has small letters, digits and hyphens, such as acme-guard."
+            )
+        return name
 
     def _given(self, name: str, file_name: str) -> str:
         """The text of a field or of its file."""
@@ -212,20 +209,18 @@ class SourceForm(forms.Form):
     def _show(self, name: str, text: str) -> None:
         self.data = {**dict(self.data.items()), name: text}
 
-    def _read_sample(self, text: str, existing: dict[str, Any] | None) -> Sample | None:
+    def _read_sample(self, text: str) -> Sample | None:
         if not text:
             return None
         try:
-            return read_sample(text, self.documents.taxonomy, existing)
+            return read_sample(text, self.documents.taxonomy, self.existing)
         except OnboardingError as error:
             self.add_error("sample", str(error))
             return None
 
-    def _draft(
-        self, data: dict[str, Any], existing: dict[str, Any] | None, sifted: Sifted,
-        sample: Sample | None,
-    ) -> None:  # fmt: skip
+    def _draft(self, data: dict[str, Any], sifted: Sifted, sample: Sample | None) -> None:
         """Make the draft, or say why there is nothing to make it of."""
+        existing = self.existing
         labels = {label.label: label for label in sifted.labels}
         for name in sample.labels if sample else ():
             labels.setdefault(name, VendorLabel(name))
@@ -272,17 +267,16 @@ def decoded(content: bytes) -> str | None:
 def _notes(known: int, sifted: Sifted) -> list[str]:
     notes = []
     if known:
-        notes.append(f"{known} labels are known already and stay as they are.")
+        notes.append(f"{many(known, 'label')} known already: nothing of them changes.")
     if sifted.repeated:
-        notes.append(f"{sifted.repeated} entries of the list were repetitions.")
+        notes.append(f"{many(sifted.repeated, 'repetition')} in the list passed over.")
     return notes
 
 
 def _of_sample(sample: Sample | None) -> list[str]:
     if sample is None:
         return []
-    many = "1 output" if sample.outputs == 1 else f"{sample.outputs} outputs"
-    notes = [f"Sample: {sample.form}, {many}.", *sample.notes]
+    notes = [f"Sample: {sample.form}, {many(sample.outputs, 'output')}.", *sample.notes]
     if sample.read:
         how = "with a recipe made for its shape" if sample.recipes else "without a recipe"
         notes.append(f"The detector's file reads the sample as expected, {how}.")
@@ -295,9 +289,9 @@ def _warnings(sifted: Sifted, sample: Sample | None, *, new: bool) -> list[str]:
         places = ", ".join(map(str, sifted.refused[:20]))
         more = f" and {len(sifted.refused) - 20} more" if len(sifted.refused) > 20 else ""
         warnings.append(
-            f"Left out of the list: entries {places}{more}. They look like sentences, personal "
-            "data or formulas, not like names. If one is a name, add it to the detector by “Add a "
-            "rule” once this is published."
+            f"Left out, by their places in the list: {places}{more}. What stands there looks like a "
+            "sentence, personal data or a formula. If it is a name, add it to the detector by “Add "
+            "a rule” once this is published."
         )
     if sample is not None and not sample.read:
         warnings.append(
@@ -317,9 +311,9 @@ class TargetForm(forms.Form):
     """Which change set the edits go into."""
 
     into = forms.ChoiceField(label="Change set", widget=UnfoldAdminSelectWidget)
-    title = _text("Title", "Of a new change set", 120, required=False)
+    title = _text("Title", "Of a new change set", 120)
     reason = forms.CharField(
-        max_length=2_000, required=False, widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        max_length=2_000, widget=UnfoldAdminTextareaWidget({"rows": 3}),
         help_text="Of a new change set. Approvers decide by it, and auditors read it later",
     )  # fmt: skip
     rest = forms.BooleanField(
@@ -334,11 +328,5 @@ class TargetForm(forms.Form):
         field = self.fields["into"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - declared above
         field.choices = [("new", "A new one"), *drafts]
-
-    def clean(self) -> dict[str, Any]:
-        """A new change set needs title and reason."""
-        data = super().clean() or self.cleaned_data
-        for name in ("title", "reason") if data.get("into") == "new" else ():
-            if name not in self.errors and not data.get(name):
-                self.add_error(name, "A new change set needs this.")
-        return data
+        for name in ("title", "reason"):
+            self.fields[name].required = self["into"].value() == "new"

@@ -139,8 +139,8 @@ def _nothing_found(form: str, survey: Survey) -> str:
         return "The sample states an error of the detector. Give an output with findings."
     if survey.refused:
         return (
-            f"{survey.refused} texts stand where labels stand, but none is plainly a name, so none "
-            "is shown or kept. Give the labels as a list."
+            f"{many(survey.refused, 'text')} found where labels stand, but none is plainly a name: "
+            "nothing is shown or kept. Give the labels as a list."
         )
     return (
         f"No labels were found in the sample, which was read as {form}. Looked for were members "
@@ -161,14 +161,19 @@ def _facts(survey: Survey, *, by_recipes: bool) -> list[str]:
         notes.append(f"A record with a score counts from {THRESHOLD} on.")
     if survey.refused:
         notes.append(
-            f"{survey.refused} texts stood where labels stand without being plainly names: they "
-            "are neither shown nor kept."
+            f"{many(survey.refused, 'text')} refused where labels stand: not plainly a name, so "
+            "neither shown nor kept."
         )
     if survey.failures:
-        notes.append(f"{survey.failures} parts state an error and were passed over.")
+        notes.append(f"{many(survey.failures, 'statement')} of an error passed over.")
     if survey.ignored:
-        notes.append(f"{survey.ignored} other values were passed over.")
+        notes.append(f"{many(survey.ignored, 'other value')} passed over.")
     return notes
+
+
+def many(count: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _named(place: Place) -> str:
