@@ -289,8 +289,8 @@ def _warnings(sifted: Sifted, sample: Sample | None, *, new: bool) -> list[str]:
         places = ", ".join(map(str, sifted.refused[:20]))
         more = f" and {len(sifted.refused) - 20} more" if len(sifted.refused) > 20 else ""
         warnings.append(
-            f"Left out, by their places in the list: {places}{more}. What stands there looks like a "
-            "sentence, personal data or a formula. If it is a name, add it to the detector by “Add "
+            f"Left out, by their places in the list: {places}{more}. What stands there looks "
+            "like a sentence, personal data or a formula. If it is a name, add it to the detector by “Add "
             "a rule” once this is published."
         )
     if sample is not None and not sample.read:
@@ -302,7 +302,7 @@ def _warnings(sifted: Sifted, sample: Sample | None, *, new: bool) -> list[str]:
     if sample is None and new:
         warnings.append(
             "Without a sample the detector's file reads labels by themselves, joined, in a list, "
-            "or as an object from label to score. Give a sample too if outputs have another shape."
+            "or as an object from label to score. Give a sample too if outputs look otherwise."
         )
     return warnings
 

@@ -1,5 +1,6 @@
 """Reads of change sets that pages and services share. They run in the public schema."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -15,14 +16,13 @@ from taxonomy.objects import ObjectKey, apply, objects
 from taxonomy.selectors import current_documents, current_release
 
 
-def open_change_set_of(key: ObjectKey) -> ChangeSet | None:
-    """The open change set in which a thing stands, if there is one."""
-    found = (
-        Edit.objects.filter(kind=key.kind, document=key.document, name=key.name, open=True)
-        .select_related("change_set__author")
-        .first()
-    )
-    return found.change_set if found else None
+def open_change_sets_of(keys: Iterable[ObjectKey]) -> dict[ObjectKey, ChangeSet]:
+    """The open change set in which each thing stands, for those that stand in one."""
+    wanted = set(keys)
+    found = Edit.objects.filter(
+        open=True, kind__in={key.kind for key in wanted}, document__in={k.document for k in wanted}
+    ).select_related("change_set__author")
+    return {edit.key: edit.change_set for edit in found if edit.key in wanted}
 
 
 def drafts_for(person: User) -> QuerySet[ChangeSet]:

@@ -4,7 +4,7 @@ Publishing is in taxonomy.changes.publishing. Every verb writes the conversation
 and the e-mails in one transaction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from taxonomy.changes.models import Approval, ChangeSet, Edit, Entry, State, Ver
 from taxonomy.changes.notices import write_notices
 from taxonomy.changes.selectors import (
     candidate_of,
-    open_change_set_of,
+    open_change_sets_of,
     stale_keys,
     wrote_in,
 )
@@ -119,10 +119,11 @@ def edit_many(
         number=number, actor=actor_of(editor), revision=revision, states=(State.DRAFT,)
     ) as change_set:
         now = objects(current_documents())
-        made = [
-            _edit(change_set, key, now.get(key), after, editor)
-            for key, after in _whole(wanted, now).items()
-        ]
+        wanted = _whole(wanted, now)
+        for key, after in wanted.items():
+            _refuse_idle(key, now.get(key), after)
+        _refuse_held(change_set, wanted)
+        made = _write(change_set, wanted, now, editor)
         change_set.revision += 1
         change_set.save()
     return made
@@ -137,36 +138,48 @@ def _whole(
     return {**wanted, **dict.fromkeys(labels)}
 
 
-def _edit(
-    change_set: ChangeSet,
-    key: ObjectKey,
-    before: dict[str, Any] | None,
-    after: dict[str, Any] | None,
-    editor: User,
-) -> Edit:
+def _refuse_idle(
+    key: ObjectKey, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
     if key.kind == ObjectKind.FRAMEWORK:
         raise ChangeError(f"{key}: controls come from their publisher. Load a new file instead.")
     if before == after:
         raise ChangeError(f"{key} would not change. Change something, or leave it out.")
-    holder = open_change_set_of(key)
-    if holder is not None and holder.number != change_set.number:
-        raise ChangeError(_held(key, holder))
+
+
+def _refuse_held(change_set: ChangeSet, keys: Iterable[ObjectKey]) -> None:
+    """Raises ChangeError if one of the things stands in another open change set."""
+    holders = open_change_sets_of(keys)
+    for key, holder in holders.items():
+        if holder.number != change_set.number:
+            raise ChangeError(_held(key, holder))
+
+
+def _write(
+    change_set: ChangeSet,
+    wanted: dict[ObjectKey, dict[str, Any] | None],
+    now: dict[ObjectKey, dict[str, Any]],
+    editor: User,
+) -> list[Edit]:
+    """The edits, in few statements: a new detector may bring a thousand labels."""
+    there = {found.key: found for found in change_set.edits.all()}
+    made = []
+    for key, after in wanted.items():
+        found = there.get(key) or Edit(
+            change_set=change_set, kind=key.kind, document=key.document, name=key.name
+        )
+        found.before, found.after, found.edited_by = now.get(key), after, editor
+        made.append(found)
     try:
         with transaction.atomic():  # two people at once: the database decides
-            found, _ = Edit.objects.update_or_create(
-                change_set=change_set,
-                kind=key.kind,
-                document=key.document,
-                name=key.name,
-                open=True,
-                defaults={"before": before, "after": after, "edited_by": editor},
-            )
+            Edit.objects.bulk_create([found for found in made if found.key not in there])
     except IntegrityError:
-        holder = open_change_set_of(key)
-        if holder is None:
-            raise
-        raise ChangeError(_held(key, holder)) from None
-    return found
+        _refuse_held(change_set, wanted)
+        raise
+    for found in made:
+        if found.key in there:
+            found.save()
+    return made
 
 
 def _held(key: ObjectKey, holder: ChangeSet) -> str:

@@ -1,4 +1,4 @@
-"""Onboarding a detector in Chromium: from a pasted list to a change set, with a person's choices."""
+"""Onboarding a detector in Chromium: from a pasted list to a change set."""
 
 import json
 import secrets
