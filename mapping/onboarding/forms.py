@@ -290,8 +290,8 @@ def _warnings(sifted: Sifted, sample: Sample | None, *, new: bool) -> list[str]:
         more = f" and {len(sifted.refused) - 20} more" if len(sifted.refused) > 20 else ""
         warnings.append(
             f"Left out, by their places in the list: {places}{more}. What stands there looks "
-            "like a sentence, personal data or a formula. If it is a name, add it to the detector by “Add "
-            "a rule” once this is published."
+            "like a sentence, personal data or a formula. If it is a name, add it to "
+            "the detector by “Add a rule” once this is published."
         )
     if sample is not None and not sample.read:
         warnings.append(

@@ -77,20 +77,6 @@ def test_enter_in_a_field_loses_nothing(live: Stack, enter: Enter) -> None:
     assert page.get_by_label("is not mapped").first.input_value() == "Nothing near"
 
 
-def test_without_scripts(live: Stack, enter: Enter) -> None:
-    cookies = enter(live.operator).context.cookies()
-    window = enter(live.operator, log_in=False, java_script_enabled=False)
-    window.context.add_cookies(cookies)
-    page = window.page
-    page.goto(window.base + FIRST)
-    describe(page)
-    page.locator("#id_label_list").fill("EMAIL_ADDRESS\n", force=True)
-    page.locator("button:has-text('Propose labels')").dispatch_event("click")
-    page.wait_for_url(f"**{FIRST}")
-    page.wait_for_selector("select[name=chosen-0]", state="attached")
-    assert page.locator("select[name=chosen-0]").input_value() == "PII.Contact.Email"
-
-
 @pytest.mark.parametrize("options", [{"width": 375, "height": 700}, {"color_scheme": "dark"}])
 def test_on_a_telephone_and_in_the_dark(live: Stack, enter: Enter, options: Any) -> None:
     window = enter(live.operator, **options)
