@@ -76,6 +76,11 @@ def _read_text(text: str, find: FindRule, threshold: float, sink: Sink) -> bool:
         return True
     if whole.casefold().rstrip(".") in _NOTHING_FOUND:
         return True
+    return _read_pieces(whole, find, threshold, sink)
+
+
+def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bool:
+    """Several labels in one text, with scores or without."""
     if whole[0] in "([{<":  # a structure that was cut off: its pieces are content, not labels
         return False
     pieces = _pieces(whole)

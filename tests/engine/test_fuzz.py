@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapping.engine import DetectorOutput
-from tests.engine.support import NAMES, all_outputs, check, document, engine, hash_text, run
+from tests.engine.support import NAMES, many_outputs, check, document, engine, hash_text, run
 
-OUTPUTS = list(all_outputs())
+OUTPUTS = list(many_outputs())
 detectors = st.sampled_from([*NAMES, "nobody-knows", ""])
 words = st.sampled_from(
     [

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.support import NAMES, all_outputs, hash_text, run
+from tests.engine.support import NAMES, many_outputs, hash_text, run
 
 CANARIES = {
     "sentence": "Zebulon told the nurse that his knee hurts.",
@@ -32,7 +32,7 @@ CANARIES = {
     "surrogate": "zebulon \ud800 quux",
     "long": "zebulon " * 40,
 }
-OUTPUTS = list(all_outputs())
+OUTPUTS = list(many_outputs())
 
 
 def planted(value: Any, canary: str) -> Iterator[Any]:
