@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import uuid_utils
 from django.conf import settings
 
+from mapping.earlier import in_edition
 from mapping.engine import (
     DetectorOutput,
     Engine,
@@ -31,7 +32,6 @@ from mapping.onboarding.drafting import (
     write_detector,
 )
 from mapping.onboarding.lists import read_label_list
-from mapping.pinning import in_edition
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
 from pillars.observability import metrics

@@ -15,7 +15,7 @@ from mapping.engine.values import number
 from mapping.engine.vocabulary import LabelRule, Vocabulary
 
 _JOINED: Final = re.compile(r"\s*[|,;\n]\s*")
-_SCORED: Final = re.compile(r"(\S.{0,99}?)\s?[:=]\s?(\d\.\d{1,20}|[01])")
+SCORED: Final = re.compile(r"(\S.{0,99}?)\s?[:=]\s?(\d\.\d{1,20}|[01])")
 _MAX_BARE_CHARS: Final = 10_000
 # A whole text that says that nothing was found. Never looked for inside a longer text.
 _NOTHING_FOUND: Final = frozenset(
@@ -33,7 +33,7 @@ _FAILURE: Final = re.compile(
     r"|\A(?:\w+\.)*\w+(?:error|exception):"
 )
 # Members that name the label of a record, in the order in which they are tried.
-_LABEL_MEMBERS: Final = (
+LABEL_MEMBERS: Final = (
     "entity_type", "entity_group", "label", "category", "type", "name", "entity", "rule_id", "code",
 )  # fmt: skip
 
@@ -50,11 +50,11 @@ def is_failure(value: Any) -> bool:
     return value.get("object") == "error" or ("message" in value and "code" in value)
 
 
-def _pieces(text: str) -> list[str]:
+def pieces_of(text: str) -> list[str]:
     return [piece for piece in _JOINED.split(text.strip()) if piece]
 
 
-def _looks_like_label(text: str) -> bool:
+def looks_like_label(text: str) -> bool:
     return (
         text.casefold() not in _NO_LABEL
         and recordable_label(text)
@@ -83,7 +83,7 @@ def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bo
     """Several labels in one text, with scores or without."""
     if whole[0] in "([{<":  # a structure that was cut off: its pieces are content, not labels
         return False
-    pieces = _pieces(whole)
+    pieces = pieces_of(whole)
     scored = [_scored_label(piece, find) for piece in pieces]
     if pieces and all(scored):
         for one in scored:
@@ -91,7 +91,7 @@ def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bo
                 sink.add(one[0], one[1])
         return True
     found = [find(piece) or piece for piece in pieces]
-    if any(isinstance(one, str) and not _looks_like_label(one) for one in found):
+    if any(isinstance(one, str) and not looks_like_label(one) for one in found):
         return False
     for key in found:
         sink.add(key)
@@ -100,7 +100,7 @@ def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bo
 
 def _scored_label(piece: str, find: FindRule) -> tuple[LabelRule, float] | None:
     """A known label and its score, written `label: 0.9` or `label=0.9`."""
-    match = _SCORED.fullmatch(piece)
+    match = SCORED.fullmatch(piece)
     rule = find(match[1]) if match is not None else None
     if match is None or rule is None or not is_verdict(match[2]):
         return None
@@ -112,7 +112,7 @@ def _read_strings(items: list[Any], find: FindRule, sink: Sink) -> bool:
     if not texts or len(texts) != len(items):
         return False
     rules = [find(text) for text in texts]
-    if not any(rules) and not all(_looks_like_label(text) for text in texts):
+    if not any(rules) and not all(looks_like_label(text) for text in texts):
         return False
     for text, rule in zip(texts, rules, strict=True):
         sink.add(rule or text)
@@ -142,7 +142,7 @@ def _read_records(items: list[Any], find: FindRule, threshold: float, sink: Sink
     for item in items:
         if not isinstance(item, dict):
             continue
-        for member in _LABEL_MEMBERS:
+        for member in LABEL_MEMBERS:
             text = item.get(member)
             rule = find(text) if isinstance(text, str) else None
             if rule is not None:
@@ -182,8 +182,8 @@ def read_foreign(value: Any, text: str | None, threshold: float, sink: Sink) -> 
     """Names the labels of a detector that has no file, as far as the shape is obvious."""
     if value is UNPARSED:
         if text is not None and len(text) <= MAX_LABEL_CHARS * 10:
-            pieces = _pieces(text)
-            if pieces and all(_looks_like_label(piece) for piece in pieces):
+            pieces = pieces_of(text)
+            if pieces and all(looks_like_label(piece) for piece in pieces):
                 for piece in pieces:
                     sink.add(piece)
     elif isinstance(value, list | tuple):
@@ -199,7 +199,7 @@ def read_foreign(value: Any, text: str | None, threshold: float, sink: Sink) -> 
 def _name_records(items: list[Any], sink: Sink) -> None:
     for item in items:
         if isinstance(item, dict):
-            for member in _LABEL_MEMBERS:
+            for member in LABEL_MEMBERS:
                 text = item.get(member)
                 if isinstance(text, str) and text:
                     score = number(item.get("score"))

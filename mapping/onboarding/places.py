@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from mapping.engine.bare import _LABEL_MEMBERS as LABEL_MEMBERS
-from mapping.engine.bare import _looks_like_label as looks_like_label
-from mapping.engine.bare import is_failure
+from mapping.engine.bare import LABEL_MEMBERS, is_failure, looks_like_label
 from mapping.engine.labels import recordable_label
 from mapping.engine.values import number
 from mapping.engine.vocabulary import fold

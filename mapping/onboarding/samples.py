@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mapping.engine import KnowledgeError
-from mapping.engine.bare import _SCORED as SCORED
-from mapping.engine.bare import _looks_like_label as looks_like_label
-from mapping.engine.bare import _pieces as pieces_of
+from mapping.engine.bare import SCORED, looks_like_label, pieces_of
 from mapping.engine.detectors import build_detector
 from mapping.engine.formats import UNPARSED
 from mapping.engine.recipes import Parsed, parse

@@ -1,11 +1,13 @@
 """People: who is added may log in, every change leaves a trace, nobody climbs by the form."""
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group
+from django.db.models.signals import post_migrate
 from django.test import Client
 
 from access.users.models import User
-from access.users.roles import COMPLIANCE_OFFICER
+from access.users.roles import APPROVER, COMPLIANCE_OFFICER, CURATOR, PLATFORM_ROLES, TENANT_ROLES
 from audit.models import AuditEntry
 from tenants.context import tenant_context
 from tenants.services import suspend_tenant
@@ -63,3 +65,19 @@ def test_people_are_shown_a_page_where_there_is_no_tenant(
     assert (page.status_code, problem.status_code) == (status, status)
     assert page.headers["Content-Type"].startswith("text/html")
     assert problem.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_migration_brings_the_roles_of_every_schema_up_to_date(acme: DemoTenant) -> None:
+    """A new version grants new permissions to the roles of tenants that are there already."""
+    last = [config for config in apps.get_app_configs() if config.models_module][-1]
+
+    def migrated() -> dict[str, int]:
+        Group.objects.all().delete()
+        post_migrate.send(sender=last, app_config=last, verbosity=0, using="default")
+        return {group.name: group.permissions.count() for group in Group.objects.all()}
+
+    assert migrated().keys() == PLATFORM_ROLES.keys() == {CURATOR, APPROVER}
+    with tenant_context(acme.tenant):
+        found = migrated()
+    assert found.keys() == TENANT_ROLES.keys()
+    assert all(found.values())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mapping.engine import DetectorOutput
-from tests.engine.support import NAMES, many_outputs, check, document, engine, hash_text, run
+from tests.engine.support import NAMES, check, document, engine, hash_text, many_outputs, run
 
 OUTPUTS = list(many_outputs())
 detectors = st.sampled_from([*NAMES, "nobody-knows", ""])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.support import NAMES, many_outputs, hash_text, run
+from tests.engine.support import NAMES, hash_text, many_outputs, run
 
 CANARIES = {
     "sentence": "Zebulon told the nurse that his knee hurts.",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from mapping.earlier import in_edition
 from mapping.models import MappingEvent
-from mapping.pinning import in_edition
 from mapping.selectors import engine_in_force, forget_engine
 from taxonomy import selectors as knowledge
 from taxonomy.documents import read_plan
