@@ -40,7 +40,12 @@ manage: ## Run manage.py against the running stack: make manage ARGS="tenant lis
 
 test: install ## Run the tests, real Postgres and broker included: make test ARGS="-k name"
 	@$(VENV)/bin/python -m deploy.local system
+ifeq ($(ARGS),)
+	$(VENV)/bin/python -m pytest -m 'not stack' -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -m stack
+else
 	$(VENV)/bin/python -m pytest $(ARGS)
+endif
 
 lint: install ## Check style, imports, types and the detector files
 	$(VENV)/bin/ruff check .

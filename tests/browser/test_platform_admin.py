@@ -24,7 +24,7 @@ def test_every_page_of_the_sidebar_opens_clean(live: Stack, enter: Enter) -> Non
 
 def test_the_start_page_tells_the_state_of_the_platform(live: Stack, enter: Enter) -> None:
     text = enter(live.operator).page.locator("#content").inner_text()
-    for words in ("Active", "Database", "Worker", "Taxonomy", "SOC 2", "knowledge.released"):
+    for words in ("Active", "Database", "Worker", "Taxonomy", "SOC 2", "audit trail"):
         assert words in text, words
     assert "Does not work" not in text
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 FIRST = "/admin/changes/changeset/add-detector/"
 SECOND = f"{FIRST}labels/"
 HEAD = {
-    "detector": "acme-guard", "vendor": "ACME: a & b", "category": "content-safety",
+    "detector": "zebra-guard", "vendor": "ACME: a & b", "category": "content-safety",
     "detector_versions": "any", "source": "https://example.org/labels",
 }  # fmt: skip
 LIST = "label,description\nEMAIL_ADDRESS,An e-mail address of a person\nBank-Account,\nZX-81,\n"
@@ -81,7 +81,7 @@ def second(client: Client, page: str, chosen: dict[str, Any], **fields: Any) -> 
     draft = Draft.restored(state_of(page))
     sent: dict[str, Any] = {
         "state": state_of(page), "page": "1", "go": "submit", "into": "new",
-        "title": "Add acme-guard", "reason": "A customer uses it.",
+        "title": "Add zebra-guard", "reason": "A customer uses it.",
     }  # fmt: skip
     for index, row in enumerate(draft.rows[:PAGE_ROWS]):
         choice = chosen.get(row.label, row.chosen)
@@ -92,7 +92,7 @@ def second(client: Client, page: str, chosen: dict[str, Any], **fields: Any) -> 
 
 
 def mapped(change_set: ChangeSet, *approvers: Any) -> Callable[[Any], Any]:
-    """Publish, and give a function that maps an output of acme-guard."""
+    """Publish, and give a function that maps an output of zebra-guard."""
     from mapping.engine import DetectorOutput
     from mapping.selectors import engine_in_force
 
@@ -105,7 +105,7 @@ def mapped(change_set: ChangeSet, *approvers: Any) -> Callable[[Any], Any]:
     forget_engine()
     engine = engine_in_force().engine
     return lambda output: engine.map(
-        DetectorOutput("acme-guard", output), hash_text=lambda text: "0" * 32
+        DetectorOutput("zebra-guard", output), hash_text=lambda text: "0" * 32
     )
 
 
@@ -125,7 +125,7 @@ class TestFromAListToAnswers:
         assert answer.status_code == 302
         made = ChangeSet.objects.get()
         assert answer.url == f"/admin/changes/changeset/{made.number}/change/"
-        assert "Add acme-guard" in curator.get(answer.url).content.decode()
+        assert "Add zebra-guard" in curator.get(answer.url).content.decode()
         assert {edit.name: edit.after for edit in made.edits.filter(kind="detector_label")} == {
             "EMAIL_ADDRESS": {
                 "canonical": "PII.Contact.Email", "meaning": "An e-mail address of a person",
@@ -142,7 +142,7 @@ class TestFromAListToAnswers:
         answers = mapped(made, bob)
         assert answers(["EMAIL_ADDRESS", "ZX-81"]).taxonomy == ("PII.Contact.Email",)
         assert answers("ZX-81").decision == "safe"
-        body = {"detector": "acme-guard", "output": {"EMAIL_ADDRESS": 0.93}}
+        body = {"detector": "zebra-guard", "output": {"EMAIL_ADDRESS": 0.93}}
         found = api("POST", "/map", acme.key, json=body).json()
         assert found["taxonomy"] == ["PII.Contact.Email"]
         assert found["version_info"]["detector_map"] == "2026.11.1"
@@ -331,7 +331,7 @@ class TestWhatIsRefused:
         }
         assert 'value="A menace is no finding here"' in again
         assert '<option value="=not_a_finding" selected>' in again
-        assert 'value="Add acme-guard"' in again
+        assert 'value="Add zebra-guard"' in again
 
     def test_a_new_change_set_needs_words(self, curator: Client) -> None:
         page = first(curator, label_list="EMAIL_ADDRESS")

@@ -22,6 +22,7 @@ from mapping.selectors import (
 from reporting.knowledge import framework_knowledge
 from tenants.context import NoTenantError, tenant_context
 from tests.conftest import DemoTenant
+from tests.support.knowledge import next_version, version_of
 from tests.support.releases import second_release, third_release
 
 pytestmark = pytest.mark.django_db
@@ -98,7 +99,7 @@ class TestTwoTenantsAtOnce:
 
     def test_versions_pages_and_documents(self, acme: DemoTenant, globex: DemoTenant) -> None:
         for tenant, release, version in (
-            (acme, self.old, "2026.11.1"), (globex, self.new, "2026.11.2"),
+            (acme, self.old, version_of("presidio")), (globex, self.new, next_version("presidio")),
         ):  # fmt: skip
             found = versions_in_force(tenant.tenant)
             assert (found["release"], found["detectors"]["presidio"]) == (release, version)

@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
 from taxonomy.validation import validate
+from tests.support.knowledge import versions
 
 TAXONOMY = "taxonomy/2026.11.yaml"
 SOC2, ISO = "frameworks/soc2.yaml", "frameworks/iso27001.yaml"
@@ -134,14 +135,14 @@ def test_a_label_that_no_detector_leads_to_is_a_warning(folder: Path) -> None:
         (TO_PCI, "{label: BIAS,", "{label: PII,", "PII stands twice"),
         (TO_PCI, "{label: BIAS,", "{label: BLAS,", "BLAS is no label or branch"),
         (PRESIDIO, "PII.Person.Age", "PII.Person.Years", "not in taxonomy 2026.11"),
-        (PRESIDIO, "  AGE: {canonical: PII.Person.Age}", "  AGE: {}", "is not valid under"),
+        (PRESIDIO, "  AGE: {canonical: PII.Person.Age", "  AGE: {severity: low", "is not valid under"),
         (PRESIDIO, "  AGE: {", "  AGE: {unmapped: unclear what, ", "is valid under each of"),
         (PRESIDIO, "  AGE: {", "  AU_ABN: {", "stands here twice"),
         (PRESIDIO, "detector: presidio\n", "detector: Presidio!\n", "does not match"),
         (PRESIDIO, "threshold: 0.5", "threshold: 5", "5 is greater than the maximum"),
         (PRESIDIO, "threshold: 0.5", "treshold: 0.5", "'treshold' was unexpected"),
-        (PRESIDIO, 'version: "2026.11.1"', 'version: "one"', "does not match"),
-        (PRESIDIO, 'version: "2026.11.1"\n', "", "'version' is a required property"),
+        (PRESIDIO, versions("presidio")[0], 'version: "one"', "does not match"),
+        (PRESIDIO, versions("presidio")[0] + "\n", "", "'version' is a required property"),
         (PRESIDIO, "recipes:\n", "recipes: []\nold:\n", "'old' was unexpected"),
     ],
 )
