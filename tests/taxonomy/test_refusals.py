@@ -135,7 +135,12 @@ def test_a_label_that_no_detector_leads_to_is_a_warning(folder: Path) -> None:
         (TO_PCI, "{label: BIAS,", "{label: PII,", "PII stands twice"),
         (TO_PCI, "{label: BIAS,", "{label: BLAS,", "BLAS is no label or branch"),
         (PRESIDIO, "PII.Person.Age", "PII.Person.Years", "not in taxonomy 2026.11"),
-        (PRESIDIO, "  AGE: {canonical: PII.Person.Age", "  AGE: {severity: low", "is not valid under"),
+        (
+            PRESIDIO,
+            "  AGE: {canonical: PII.Person.Age",
+            "  AGE: {severity: low",
+            "is not valid under",
+        ),
         (PRESIDIO, "  AGE: {", "  AGE: {unmapped: unclear what, ", "is valid under each of"),
         (PRESIDIO, "  AGE: {", "  AU_ABN: {", "stands here twice"),
         (PRESIDIO, "detector: presidio\n", "detector: Presidio!\n", "does not match"),
