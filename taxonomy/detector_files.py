@@ -91,7 +91,8 @@ def _problems(document: Document, plan: MigrationPlan, known: set[str]) -> Itera
 
 
 def _rewritten(document: Document, plan: MigrationPlan) -> tuple[str, FileChange]:
-    text = document.path.read_text(encoding="utf-8")
+    with document.path.open(encoding="utf-8", newline="") as stream:  # line ends stay as they are
+        text = stream.read()
     version = f"{plan.new}.1"
     # The loader in Python counts characters, as slices of the text do.
     root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -149,7 +150,7 @@ def _replace_all(texts: dict[Path, str]) -> None:
     beside = {path: path.with_name(f".{path.name}.migrated") for path in texts}
     try:
         for path, text in texts.items():
-            beside[path].write_text(text, encoding="utf-8")
+            beside[path].write_text(text, encoding="utf-8", newline="")
             beside[path].chmod(path.stat().st_mode)
         for path in texts:
             beside[path].replace(path)

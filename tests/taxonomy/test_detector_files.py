@@ -81,6 +81,13 @@ def test_only_labels_and_version_change(write: Write) -> None:
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
+def test_line_ends_stay(write: Write) -> None:
+    path = write("openai-moderation.yaml", "")
+    path.write_bytes(MODERATION.replace("\n", "\r\n").encode())
+    migrate(path)
+    assert path.read_bytes() == CARRIED.replace("\n", "\r\n").encode()
+
+
 def test_a_dry_run_writes_nothing(write: Write) -> None:
     path = write("openai-moderation.yaml", MODERATION)
     assert migrate(path, write=False)[0].labels == 3
