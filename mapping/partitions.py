@@ -92,15 +92,22 @@ def drop_expired(*, today: date | None = None) -> list[str]:
             with connection.cursor() as cursor:
                 cursor.execute(f'DROP TABLE "{schema}".{name}')
             dropped.append(name)
-    if dropped:
-        # What the events were shown with goes with them, and whatever a run wrote just before.
-        first_kept = _month(oldest)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f'DELETE FROM "{schema}".mapping_migratedlabels WHERE received_at < %s',  # noqa: S608
-                [_start_of(first_kept)],
-            )
+    _drop_migrated_labels(before=_start_of(_month(oldest)))
     return dropped
+
+
+def _drop_migrated_labels(*, before: datetime) -> None:
+    """What expired events were shown with goes too, and what a run wrote just before.
+
+    Every time, not only after a partition was dropped: the last time may have been cut off.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', '10min', true)")  # a whole month
+        cursor.execute(
+            f'DELETE FROM "{require_tenant()}".mapping_migratedlabels '  # noqa: S608
+            "WHERE received_at < %s",
+            [before],
+        )
 
 
 def _start_of(month: date) -> datetime:
