@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import uuid_utils.compat
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -153,6 +154,7 @@ def start_run(
     if last is not None and last.direction == direction:
         return _again(last, actor, background)
     run = MigrationRun.objects.create(
+        id=_next_id(),
         old=old,
         new=new,
         plan_version=loaded.plan.version,
@@ -167,6 +169,13 @@ def start_run(
     )
     _record("migration.started", run, actor)
     return run
+
+
+def _next_id() -> uuid.UUID:
+    """After the ids of all earlier runs, whose order counts, even if a clock was put back."""
+    mine: uuid.UUID = uuid_utils.compat.uuid7()
+    last = MigrationRun.objects.order_by("-id").values_list("id", flat=True).first()
+    return mine if last is None or last < mine else uuid.UUID(int=last.int + 1)
 
 
 def _again(run: MigrationRun, actor: str, background: bool) -> MigrationRun:

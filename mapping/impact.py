@@ -3,17 +3,23 @@
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
+from mapping.models import MigratedLabels
 from mapping.selectors import events
 from taxonomy.changes.impact import Affected
 
 
 def touched_events(affected: Affected) -> Q:
-    """The condition that an event is touched: by a canonical label, or by what a detector said."""
+    """The condition that an event is touched: by a canonical label, or by what a detector said.
+
+    An event that a migration has carried counts by the labels that it is shown with, as in reports.
+    """
     wanted = Q(pk__in=())
     if affected.event_labels:
-        wanted |= Q(labels__overlap=affected.event_labels)
+        carried = MigratedLabels.objects.filter(event_id=OuterRef("id"), shown=True)
+        wanted |= Q(Exists(carried.filter(labels__overlap=affected.event_labels)))
+        wanted |= Q(labels__overlap=affected.event_labels) & ~Q(Exists(carried))
     if affected.detectors:
         wanted |= Q(detector__in=sorted(affected.detectors))
     for detector, label in sorted(affected.detector_labels):

@@ -20,10 +20,13 @@ QUERY_MILLISECONDS = 8_000
 
 _COUNT = """
 WITH recent AS MATERIALIZED (
-    SELECT received_at, detector, labels, findings
+    SELECT id, received_at, detector, labels, findings
     FROM mapping_mappingevent
     WHERE id >= %(first_id)s AND received_at >= %(since)s
     ORDER BY id DESC LIMIT %(limit)s
+), shown AS MATERIALIZED (
+    SELECT recent.received_at, detector, findings, coalesce(m.labels, recent.labels) AS labels
+    FROM recent LEFT JOIN mapping_migratedlabels AS m ON m.event_id = recent.id AND m.shown
 ), differing AS MATERIALIZED (
     SELECT detector, label
     FROM unnest(%(detectors)s::text[], %(detector_labels)s::text[]) AS given(detector, label)
@@ -33,11 +36,11 @@ WITH recent AS MATERIALIZED (
            EXISTS (
                SELECT 1 FROM jsonb_array_elements(findings) AS finding
                JOIN differing ON differing.label = finding->>'source_label'
-               WHERE differing.detector = recent.detector
+               WHERE differing.detector = shown.detector
            ) AS by_detector_label,
            detector = ANY(%(whole_detectors)s::text[]) AS by_detector,
            labels && %(row_labels)s::varchar[] AS by_row
-    FROM recent
+    FROM shown
 )
 SELECT count(*), count(*) FILTER (WHERE by_label), count(*) FILTER (WHERE by_detector_label),
        count(*) FILTER (WHERE by_detector), count(*) FILTER (WHERE by_row),
@@ -49,7 +52,7 @@ FROM judged
 
 @dataclass(frozen=True, slots=True)
 class ReleaseImpact:
-    """Events of the last `days`, and how many of them carry something that differs.
+    """Events of the last `days`, and how many of them are shown with something that differs.
 
     `by_label`: a canonical label; `by_detector_label`: a detector's label; `by_detector`: a
     detector whose file differs otherwise; `by_row`: a label whose crosswalk rows differ.
@@ -69,8 +72,9 @@ class ReleaseImpact:
 def release_impact(
     differences: Iterable[Difference], documents: KnowledgeDocuments
 ) -> ReleaseImpact:
-    """Count over the active tenant's newest events. `documents`: of the release in force.
+    """Count over the active tenant's newest events, migrated ones by what they are shown with.
 
+    `documents` are those of the release in force.
     Raises django.db.OperationalError if it takes longer than QUERY_MILLISECONDS.
     """
     require_tenant()

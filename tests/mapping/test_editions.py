@@ -10,12 +10,18 @@ from django.utils import timezone
 from audit.models import AuditEntry
 from mapping import editions, tasks
 from mapping.errors import MigrationError
+from mapping.impact import touched_events
 from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
+from mapping.overview import first_id_at
 from mapping.partitions import drop_expired, ensure_partitions
+from mapping.release_impact import release_impact
 from mapping.selectors import migrated_labels, with_label
 from mapping.tallies import Tally
+from taxonomy.changes.impact import Affected
 from taxonomy.errors import NoPlanError
 from taxonomy.models import MigrationPlanEdition, TaxonomyEdition
+from taxonomy.objects import Difference, ObjectKey, ObjectKind
+from taxonomy.selectors import current_serial, documents_of
 from tenants.context import tenant_context
 from tests.conftest import DemoTenant
 from tests.support.editions import NEW, OLD, SAMPLES, plant
@@ -349,6 +355,30 @@ class TestShown:
         drop_expired(today=date(2026, 10, 1) + timedelta(days=460))
         assert not MigratedLabels.objects.exists()
 
+    def test_retention_takes_rows_that_a_killed_run_of_it_has_left(self, tenant: Any) -> None:
+        ensure_partitions(today=date(2026, 9, 1))
+        apply()
+        with connection.cursor() as cursor:  # its partitions went, then the process was killed
+            cursor.execute("DROP TABLE mapping_mappingevent_y2026m09")
+        assert drop_expired(today=date(2026, 10, 1) + timedelta(days=460)) == []
+        assert not MigratedLabels.objects.exists()
+
+    def test_a_change_touches_events_by_the_labels_that_they_are_shown_with(
+        self, tenant: Any
+    ) -> None:
+        apply()
+
+        def touched(label: str) -> int:
+            affected = Affected(labels={label})
+            return MappingEvent.objects.filter(touched_events(affected)).count()
+
+        assert touched("PROMPT_INJECTION.Direct") == 10
+        assert touched("PROMPT_INJECTION.PolicyOverride") == 0  # given alone: nothing counts it
+        assert touched("PII.Contact.Email") == 10
+        apply(Direction.INVERT)
+        assert touched("PROMPT_INJECTION.Direct") == 0
+        assert touched("PROMPT_INJECTION.PolicyOverride") == 5
+
 
 class TestInTheBackground:
     def test_a_worker_carries_it_on(self, tenant: Any) -> None:
@@ -398,3 +428,35 @@ def test_the_table_of_rows_is_found_by_event(tenant: Any) -> None:
             [MappingEvent.objects.order_by("id")[0].id],
         )
         assert "migrated_shown_once" in " ".join(row[0] for row in cursor.fetchall())
+
+
+def test_a_host_whose_clock_is_slow_sees_earlier_runs(
+    acme: DemoTenant, next_plan: dict[str, str]
+) -> None:
+    """Runs stand on each other in the order of their ids, whatever clock made them."""
+    plant(acme.tenant, 1)
+    with tenant_context(acme.tenant):
+        MappingEvent.objects.update(labels=["CARD.Number"], taxonomy_version="2024.03", findings=[])
+        run = editions.start_run(**next_plan, direction=Direction.APPLY, actor=ACTOR)
+        ahead = first_id_at(timezone.now() + timedelta(hours=1))
+        MigrationRun.objects.filter(pk=run.pk).update(id=ahead)  # as a host with a fast clock would
+        editions.carry_on(run_id=ahead)
+        apply()
+        assert shown() == [["PII.Financial.CreditCard"]]
+        apply(Direction.INVERT)
+        assert shown() == [["PII.Identifier.CreditCard"]]
+
+
+def test_another_release_touches_events_by_the_labels_that_they_are_shown_with(
+    acme: DemoTenant,
+) -> None:
+    plant(acme.tenant, len(SAMPLES), start=timezone.now() - timedelta(hours=1))
+    serial = current_serial()
+    assert serial is not None
+    documents = documents_of(serial)
+    direct = ObjectKey(ObjectKind.LABEL, NEW, "PROMPT_INJECTION.Direct")
+    differences = [Difference(direct, {"severity": "high"}, {"severity": "low"})]
+    with tenant_context(acme.tenant):
+        assert release_impact(differences, documents).by_label == 0
+        apply()
+        assert release_impact(differences, documents).by_label == 2
