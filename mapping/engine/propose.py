@@ -59,11 +59,11 @@ class Proposer:
         found: list[Proposal] = []
         if folded in self._exact:
             found.append(Proposal(self._exact[folded], "exact", 1.0))
-        spellings = (folded, "_".join(_words(label)))
+        spellings = (folded, spelling(label))
         found.extend(
-            Proposal(self._aliases[spelling], "alias", 1.0)
-            for spelling in spellings
-            if spelling in self._aliases
+            Proposal(self._aliases[text], "alias", 1.0)
+            for text in spellings
+            if text in self._aliases
         )
         query = self._vector(Counter(dict.fromkeys(_stems(label), _NAME_WEIGHT)), description)
         scores = ((_dot(query, vector), name) for name, vector in self._vectors.items())
@@ -110,14 +110,19 @@ def _dot(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     return sum(weight * other.get(word, 0.0) for word, weight in one.items())
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
     """Words of a label in any spelling: `SelfHarm/intent_2` is self, harm, intent, 2."""
     return [word.casefold() for word in _WORD.findall(text)]
 
 
+def spelling(label: str) -> str:
+    """A label's words joined by `_`, the same for `SelfHarm/intent`, `self-harm intent`."""
+    return "_".join(words(label))
+
+
 def _stems(text: str) -> list[str]:
     """Words that mean something, without plural endings and the like."""
-    return [_stem(word) for word in _words(text) if word not in _STOP and len(word) > 1]
+    return [_stem(word) for word in words(text) if word not in _STOP and len(word) > 1]
 
 
 def _stem(word: str) -> str:
