@@ -4,6 +4,7 @@ N-grams of 3 to 5 characters are taken inside words, their ends marked, so that 
 and other spellings of one word are near each other (Cavnar and Trenkle 1994).
 """
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,8 @@ _SIZES: Final = (3, 4, 5)
 _NAME_WEIGHT: Final = 2.0  # as in mapping.engine.propose
 # An n-gram that stands in more of the taxonomy's texts than this share tells little and costs most.
 _MOST_TEXTS: Final = 0.2
+_RANKED: Final = 5
+_ENOUGH: Final = 60  # nearest texts to keep for a question; the rest is worked out when needed
 
 
 class _Text(NamedTuple):
@@ -55,6 +58,7 @@ class LexicalPredictor:
         }
         self._unseen = math.log(1 + total) + 1
         self._texts: list[_Text] = []
+        self._cache: dict[tuple[str, str], list[tuple[int, float]]] = {}
         self._index: dict[str, list[tuple[int, float]]] = {}
         for name, bag in canonical.items():
             self._add(_Text((name,), frozenset()), bag)
@@ -93,25 +97,45 @@ class LexicalPredictor:
         return merge(question, [self._vote(label, description, held_out) for label in labels])
 
     def _vote(self, label: str, description: str, held_out: Names) -> Vote | None:
+        key = (label, description)
+        if key not in self._cache:
+            self._cache[key] = self._near(label, description, _ENOUGH)
+        ranking, nearest = self._rank(self._cache[key], held_out)
+        if len(ranking) < _RANKED and len(self._cache[key]) == _ENOUGH:
+            ranking, nearest = self._rank(self._near(label, description, None), held_out)
+        if not nearest:
+            return None
+        return Vote(nearest, ranking[nearest[0]], self._method, tuple(ranking.items()))
+
+    def _near(self, label: str, description: str, count: int | None) -> list[tuple[int, float]]:
+        """The `count` nearest texts (all: None) with their cosines.
+
+        Of texts equally near, the taxonomy's come first, then those of the first file.
+        """
         scores: dict[int, float] = {}
         for gram, weight in self._vector(_bag((label,), description)).items():
             for number, other in self._index.get(gram, ()):
                 scores[number] = scores.get(number, 0.0) + weight * other
+        pairs = ((-round(score, 9), number) for number, score in scores.items())
+        best = heapq.nsmallest(len(scores) if count is None else count, pairs)
+        return [(number, min(-score, 1.0)) for score, number in best]
+
+    def _rank(
+        self, near: list[tuple[int, float]], held_out: Names
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Labels by their nearest text that may be seen, and the answer of the nearest of all."""
         ranking: dict[str, float] = {}
         nearest: tuple[str, ...] = ()
-        # Of texts equally near, the taxonomy's come first, then those of the first file.
-        for number in sorted(scores, key=lambda one: (-round(scores[one], 9), one)):
+        for number, score in near:
             text = self._texts[number]
             if text.owners and text.owners <= held_out:
                 continue
             nearest = nearest or text.answer
             for canonical in text.answer:
-                ranking.setdefault(canonical, min(scores[number], 1.0))
-            if len(ranking) >= 5:
+                ranking.setdefault(canonical, score)
+            if len(ranking) >= _RANKED:
                 break
-        if not nearest:
-            return None
-        return Vote(nearest, ranking[nearest[0]], self._method, tuple(ranking.items()))
+        return ranking, nearest
 
 
 def _bag(names: Iterable[str], meaning: str) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import Final
 from mapping.evaluation.cases import leave_one_out
 from mapping.evaluation.predictors import Known
 from mapping.evaluation.report import Report, main_table, strata_table
-from mapping.evaluation.run import BASELINES, HoldOut, evaluate
+from mapping.evaluation.run import BASELINES, LEARNING, HoldOut, evaluate
 
 _PROTOCOLS: Final[tuple[tuple[str, HoldOut, bool], ...]] = (
     ("Its detector held out, with descriptions", "detector", True),
@@ -30,6 +30,7 @@ def tables(known: Known) -> str:
                 Report.of(cases, evaluate(one, cases, known, hold_out, descriptions=descriptions)),
             )
             for name, one in made.items()
+            if hold_out == "detector" or name in LEARNING
         ]
         parts.append(f"{title}:")
         parts.append(main_table((name, report.overall) for name, report in reports))

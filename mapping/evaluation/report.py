@@ -132,8 +132,8 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
 def main_table(rows: Iterable[tuple[str, Figures]]) -> str:
     """A row for each predictor; percentages, but AURC, ECE and Brier as they are."""
     lines = [
-        "| predictor | accepted | exact | hit@5 | parent | macro-F1 | by detector [95 %] | coverage "
-        "| right if answered | at 90 % coverage | AURC | ECE | Brier |",
+        "| predictor | accepted | exact | hit@5 | parent | macro-F1 | by detector [95 %] "
+        "| coverage | right if answered | at 90 % coverage | AURC | ECE | Brier |",
         "|" + "---|" * 13,
     ]
     for name, one in rows:

@@ -31,6 +31,8 @@ BASELINES: Final[Mapping[str, Callable[[Known], Predictor]]] = {
     "lexical": lambda known: LexicalPredictor(known, examples=False),
     "lexical and examples": lambda known: LexicalPredictor(known, examples=True),
 }
+# Those that read other detectors' files: for the rest it does not matter which are held out.
+LEARNING: Final = frozenset(("neighbours", "lexical and examples"))
 _OF_MODE: Final[Mapping[Mode, str]] = {"rules": "rules", "retrieval": "lexical and examples"}
 
 
@@ -82,6 +84,7 @@ class _Hidden:
         self._vendors = {name: _vendor(file) for name, file in known.detectors.items()}
 
     def of(self, detector: str) -> Names:
+        """Names of the files that a case of this detector must not see."""
         name = self._names.get(fold_name(detector))
         if name is None or self._hold_out == "none":
             return frozenset()
