@@ -13,7 +13,15 @@ from mapping.evaluation.cases import Case, CaseFileError, leave_one_out, read_ca
 from mapping.evaluation.page import tables
 from mapping.evaluation.predictors import Known, Prediction
 from mapping.evaluation.report import Report, main_table, strata_table
-from mapping.evaluation.run import BASELINES, HOLD_OUTS, MODES, ModeError, baseline_of, evaluate
+from mapping.evaluation.run import (
+    BASELINES,
+    HOLD_OUTS,
+    MODES,
+    HoldOut,
+    ModeError,
+    baseline_of,
+    evaluate,
+)
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
 from taxonomy.validation import newest_taxonomy
@@ -73,7 +81,7 @@ class Command(BaseCommand):
             if everything
             else read_cases(options["cases"], known.taxonomy["labels"])
         )
-        hold_out = options["hold_out"] or ("detector" if everything else "none")
+        hold_out: HoldOut = options["hold_out"] or ("detector" if everything else "none")
         descriptions = not options["no_descriptions"]
         predictions = evaluate(predictor, cases, known, hold_out, descriptions=descriptions)
         report = Report.of(cases, predictions)
