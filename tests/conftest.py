@@ -8,6 +8,7 @@ import atexit
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,12 @@ import pytest
 _BASE = Path(tempfile.mkdtemp(prefix="pillars-test-"))
 _BASE.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
 _servers: list[Any] = []
+
+
+def _hands_the_tests_out() -> bool:
+    """With `-n`, this process only hands tests to workers, which have servers of their own."""
+    many = any(word.startswith(("-n", "--numprocesses")) for word in sys.argv[1:])
+    return many and "PYTEST_XDIST_WORKER" not in os.environ
 
 
 def _start_servers() -> None:
@@ -50,7 +57,8 @@ def _stop_servers() -> None:
     shutil.rmtree(_BASE, ignore_errors=True)
 
 
-_start_servers()
+if not _hands_the_tests_out():
+    _start_servers()
 django.setup()  # before the test modules, which import models
 
 ACME, GLOBEX, SPARE = "acme", "globex", "initech"
