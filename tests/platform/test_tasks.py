@@ -23,7 +23,9 @@ def fails() -> None:
 
 
 @pytest.fixture
-def lines(caplog: Any) -> Iterator[list[Any]]:
+def lines(caplog: Any, monkeypatch: Any) -> Iterator[list[Any]]:
+    """What is logged. A logger that was used before keeps its way out: here it is a fresh one."""
+    monkeypatch.setattr("pillars.celery.log", structlog.get_logger("pillars.task"))
     with caplog.at_level("INFO"), structlog.testing.capture_logs() as records:
         yield records
 
@@ -46,5 +48,6 @@ def test_of_a_task_that_fails(lines: list[Any]) -> None:
 
 
 def test_a_heartbeat_says_nothing(lines: list[Any]) -> None:
+    app.loader.import_default_modules()
     app.tasks["pillars.heartbeat"].apply()
     assert not [line for line in lines if line["event"] == "task"]
