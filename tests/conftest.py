@@ -43,6 +43,10 @@ def _start_servers() -> None:
         broker.start()
         _servers.append(broker)
         os.environ["REDIS_URL"] = broker.url
+    os.environ.setdefault("PILLARS_SECRET_KEY", secrets.token_urlsafe(48))
+    os.environ["PILLARS_STATE_DIR"] = str(_BASE / "state")
+    (_BASE / "state" / "static").mkdir(parents=True)  # WhiteNoise warns where there is none
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 
 
 @atexit.register
@@ -53,13 +57,9 @@ def _stop_servers() -> None:
     shutil.rmtree(_BASE, ignore_errors=True)
 
 
-os.environ.setdefault("PILLARS_SECRET_KEY", secrets.token_urlsafe(48))
-os.environ["PILLARS_STATE_DIR"] = str(_BASE / "state")
-(_BASE / "state" / "static").mkdir(parents=True)  # WhiteNoise warns where there is none
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 if not _hands_the_tests_out():
     _start_servers()
-django.setup()  # before the test modules, which import models
+    django.setup()  # before the test modules, which import models
 
 ACME, GLOBEX, SPARE = "acme", "globex", "initech"
 PASSWORD = "a long enough test password"
