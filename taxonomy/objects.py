@@ -127,11 +127,13 @@ class Edited:
 def apply(documents: KnowledgeDocuments, edits: Iterable[Difference]) -> Edited:
     """The documents with the edits made; versions are left as they are.
 
-    Raises StaleEditError if anything is not as an edit's `before` says.
+    Raises StaleEditError if anything is not as an edit's `before` says, and if a detector would
+    take along labels that no edit speaks of.
     """
     edits = list(edits)
     now = objects(documents)
     stale = [edit.key for edit in edits if now.get(edit.key) != edit.before]
+    stale += _taken_along(edits, now)
     if stale:
         raise StaleEditError(stale)
     edited = Edited(copy.deepcopy(documents))
@@ -145,6 +147,17 @@ def apply(documents: KnowledgeDocuments, edits: Iterable[Difference]) -> Edited:
     return edited
 
 
+def _taken_along(edits: list[Difference], now: Iterable[ObjectKey]) -> list[ObjectKey]:
+    """Labels that would go with their detector although no edit takes them out."""
+    going = {edit.key for edit in edits if edit.after is None}
+    detectors = {key.document for key in going if key.kind == ObjectKind.DETECTOR}
+    return [
+        key
+        for key in now
+        if key.kind == ObjectKind.DETECTOR_LABEL and key.document in detectors and key not in going
+    ]
+
+
 def _apply_label(edited: Edited, edit: Difference) -> None:
     edited.taxonomy = True
     _put(edited.documents.taxonomy["labels"], edit)
@@ -153,7 +166,7 @@ def _apply_label(edited: Edited, edit: Difference) -> None:
 def _apply_detector(edited: Edited, edit: Difference) -> None:
     name = edit.key.document
     present = {data["detector"]: data for data in edited.documents.detectors}
-    if edit.after is None:  # its labels go with it, or by edits of their own
+    if edit.after is None:  # its labels go by edits of their own
         edited.documents.detectors.remove(present[name])
         return
     edited.detectors.add(name)

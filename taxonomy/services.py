@@ -189,10 +189,23 @@ def _refuse_to_undo(in_force: KnowledgeRelease | None, documents: list[Document]
     if {document.sha256 for document in _released_files(documents)} == before:
         return  # the same files again: they leave in force what was published on them
     missing = [row for row in loading.editions_of(in_force) if row.sha256 not in before | files]
-    if missing:
-        raise KnowledgeFileError(
-            f"{row} was published by a change set (release {in_force.serial}) and is not in these "
-            "files. Put it there (manage.py export_bundle writes the files in force), or load "
-            "with --discard-published to take it back."
-            for row in missing
-        )
+    problems = [
+        f"{row} was published by a change set (release {in_force.serial}) and is not in these "
+        "files. Put it there (manage.py export_bundle writes the files in force), or load "
+        "with --discard-published to take it back."
+        for row in missing
+    ]
+    gone = _detectors_of(under) - _detectors_of(in_force)
+    problems += [
+        f"{document.name}: {document.data['detector']} was taken out by a change set (release "
+        f"{in_force.serial}). Take the file out too, or load with --discard-published to bring "
+        "the detector back."
+        for document in documents
+        if document.kind == "detector" and document.data["detector"] in gone
+    ]
+    if problems:
+        raise KnowledgeFileError(problems)
+
+
+def _detectors_of(release: KnowledgeRelease) -> set[str]:
+    return set(release.detectors.values_list("detector", flat=True))

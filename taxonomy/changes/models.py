@@ -6,6 +6,8 @@ was submitted does not change. django-pghistory keeps every version of these row
 them.
 """
 
+from typing import Any
+
 import pghistory
 import uuid_utils.compat
 from django.db import models
@@ -44,7 +46,12 @@ def _person() -> "models.ForeignKey[User, User]":
     return models.ForeignKey(User, models.DO_NOTHING, related_name="+")
 
 
-@pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True)
+def _kept() -> dict[str, Any]:
+    """Meta of a history: it says who wrote in a change set, so nobody empties it either."""
+    return {"triggers": [triggers.NO_TRUNCATE]}
+
+
+@pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, meta=_kept())
 class ChangeSet(models.Model):
     """Edits that are reviewed, approved and published together."""
 
@@ -52,6 +59,10 @@ class ChangeSet(models.Model):
     title = models.CharField(max_length=120)
     reason = models.TextField(max_length=2_000, help_text="Why; the approvers and auditors read it")
     author = _person()
+    written_by = models.ForeignKey(
+        User, models.DO_NOTHING, related_name="+", null=True,
+        help_text="Who last changed its content or submitted it; empty where that was not kept yet",
+    )  # fmt: skip
     state = models.CharField(max_length=11, choices=State.choices, default=State.DRAFT)
     revision = models.PositiveIntegerField(
         default=1, help_text="Counts the changes of its content; an approval is of one revision"
@@ -91,8 +102,9 @@ class ChangeSet(models.Model):
 
 
 @pghistory.track(
-    pghistory.InsertEvent(), pghistory.UpdateEvent(), pghistory.DeleteEvent(), append_only=True
-)
+    pghistory.InsertEvent(), pghistory.UpdateEvent(), pghistory.DeleteEvent(),
+    append_only=True, meta=_kept(),
+)  # fmt: skip
 class Edit(models.Model):
     """What a change set does to one thing: `before` is null for a new one, `after` if it goes."""
 

@@ -98,6 +98,8 @@ def _send(pk: UUID) -> bool:
             send_mail(notice.subject, notice.body, None, [notice.recipient.email])
         except OSError as error:  # smtplib's errors are OSErrors too
             notice.error = f"{type(error).__name__}: the mail server did not take it"
+        except ValueError as error:  # a header of two lines, or an address that is none
+            notice.error = f"{type(error).__name__}: correct the person's address or the title"
         else:
             notice.sent_at, notice.error = timezone.now(), ""
         notice.save()

@@ -32,7 +32,8 @@ def publish(*, number: int, person: User, revision: int) -> Publication:
 def publish_due(*, now: datetime | None = None) -> list[int]:
     """Publish what is approved for a time that has come; the numbers of those published.
 
-    One that can no longer be published goes back to its author, with the reason.
+    One that can no longer be published goes back to its author, with the reason. None holds up
+    the others.
     """
     with public_context():
         waiting = list(due(now or timezone.now()).values_list("number", "revision"))
@@ -45,16 +46,21 @@ def publish_due(*, now: datetime | None = None) -> list[int]:
             _give_back(number, revision, str(error))
         except ChangeError:  # somebody else was faster
             log_line.warning("change_set_not_published", number=number, exc_info=True)
+        except Exception:  # a fault of ours: it is tried again, and the others are published
+            log_line.error("change_set_not_published", number=number, exc_info=True)
     return published
 
 
 def _give_back(number: int, revision: int, why: str) -> None:
-    with step(
-        number=number, actor=SCHEDULE, revision=revision, states=(State.APPROVED,)
-    ) as change_set:
-        return_to_draft(
-            change_set, SCHEDULE, f"It could not be published at its time. {why}"[:2_000]
-        )
+    try:
+        with step(
+            number=number, actor=SCHEDULE, revision=revision, states=(State.APPROVED,)
+        ) as change_set:
+            return_to_draft(
+                change_set, SCHEDULE, f"It could not be published at its time. {why}"[:2_000]
+            )
+    except ChangeError:  # somebody else was faster
+        log_line.warning("change_set_not_given_back", number=number, exc_info=True)
 
 
 def _publish(*, number: int, actor: str, revision: int) -> Publication:

@@ -12,7 +12,7 @@ from access.users.models import User
 from taxonomy.changes.models import OPEN_STATES, Approval, ChangeSet, Edit, State
 from taxonomy.editing import Candidate, candidate
 from taxonomy.errors import NoReleaseError
-from taxonomy.objects import ObjectKey, apply, objects
+from taxonomy.objects import ObjectKey, StaleEditError, apply
 from taxonomy.selectors import current_documents, current_release
 
 
@@ -31,9 +31,18 @@ def drafts_for(person: User) -> QuerySet[ChangeSet]:
 
 
 def stale_keys(change_set: ChangeSet) -> list[ObjectKey]:
-    """Things that are no longer in force as the change set found them."""
-    now = objects(current_documents())
-    return [found.key for found in change_set.edits.all() if now.get(found.key) != found.before]
+    """Things that are no longer in force as the change set found them.
+
+    Also labels of a detector that has gone, and those that a detector to go has got meanwhile.
+    """
+    edits = [found.difference for found in change_set.edits.all()]
+    if not edits:
+        return []
+    try:
+        apply(current_documents(), edits)
+    except StaleEditError as error:
+        return list(error.keys)
+    return []
 
 
 def candidate_of(change_set: ChangeSet) -> Candidate:
@@ -46,14 +55,19 @@ def candidate_of(change_set: ChangeSet) -> Candidate:
 
 
 def wrote_in(change_set: ChangeSet, person: User) -> bool:
-    """Whether the person has a part in it: as author, or by any edit, also one taken out again."""
-    edits = _edit_history().filter(change_set_id=change_set.number, edited_by_id=person.pk)
-    return change_set.author_id == person.pk or edits.exists()
+    """Whether the person has a part in it: as author, by any edit, description, or submission."""
+    parts = (numbers.filter(**{of: change_set.number}) for of, numbers in _parts_of(person))
+    return change_set.author_id == person.pk or any(part.exists() for part in parts)
 
 
-def _edit_history() -> QuerySet[Any]:
-    """Every version of every edit; django-pghistory makes the model when it tracks Edit."""
-    return apps.get_model("changes", "EditEvent").objects.all()
+def _parts_of(person: User) -> list[tuple[str, QuerySet[Any]]]:
+    """Versions that the person wrote, and the field with the change set's number.
+
+    django-pghistory makes the models when it tracks Edit and ChangeSet.
+    """
+    edits = apps.get_model("changes", "EditEvent").objects.filter(edited_by_id=person.pk)
+    sets = apps.get_model("changes", "ChangeSetEvent").objects.filter(written_by_id=person.pk)
+    return [("change_set_id", edits), ("number", sets)]
 
 
 def waiting_for(person: User) -> QuerySet[ChangeSet]:
@@ -61,11 +75,12 @@ def waiting_for(person: User) -> QuerySet[ChangeSet]:
     mine = Q(state__in=(State.DRAFT, State.APPROVED), author=person)
     if not person.has_perm("changes.approve_changeset"):
         return ChangeSet.objects.filter(mine)
-    part = _edit_history().filter(edited_by_id=person.pk).values("change_set_id")
     given = Approval.objects.filter(
         approver=person, change_set=OuterRef("pk"), revision=OuterRef("revision")
     )
-    approvable = Q(state=State.SUBMITTED) & ~Q(author=person) & ~Q(number__in=part)
+    approvable = Q(state=State.SUBMITTED) & ~Q(author=person)
+    for of, numbers in _parts_of(person):
+        approvable &= ~Q(number__in=numbers.values(of))
     return ChangeSet.objects.filter(mine | (approvable & ~Exists(given)))
 
 
@@ -75,5 +90,6 @@ def open_change_sets() -> QuerySet[ChangeSet]:
 
 
 def due(now: datetime) -> QuerySet[ChangeSet]:
-    """Approved change sets whose time has come."""
-    return ChangeSet.objects.filter(state=State.APPROVED, effective_at__lte=now)
+    """Approved change sets whose time has come, in the order of their times."""
+    waiting = ChangeSet.objects.filter(state=State.APPROVED, effective_at__lte=now)
+    return waiting.order_by("effective_at", "number")

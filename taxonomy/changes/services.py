@@ -67,7 +67,9 @@ def start(*, title: str, reason: str, author: User) -> ChangeSet:
     """Start an empty draft."""
     actor = actor_of(author)
     with public_context(), transaction.atomic(), pghistory.context(actor=actor):
-        change_set = ChangeSet.objects.create(title=title, reason=reason, author=author)
+        change_set = ChangeSet.objects.create(
+            title=_line(title), reason=reason, author=author, written_by=author
+        )
         log(change_set, Verb.CREATED, actor)
     return change_set
 
@@ -85,11 +87,22 @@ def describe(
     with step(
         number=number, actor=actor_of(editor), revision=revision, states=(State.DRAFT,)
     ) as change_set:
-        change_set.title, change_set.reason = title, reason
+        change_set.title, change_set.reason = _line(title), reason
         change_set.effective_at = effective_at
-        change_set.revision += 1
-        change_set.save()
+        _written(change_set, editor)
     return change_set
+
+
+def _line(title: str) -> str:
+    """In one line: it goes into the subject of e-mails."""
+    return " ".join(title.split())
+
+
+def _written(change_set: ChangeSet, editor: User) -> None:
+    """Its content has changed: a new revision, and the person has a part in it."""
+    change_set.revision += 1
+    change_set.written_by = editor
+    change_set.save()
 
 
 def edit(
@@ -124,8 +137,7 @@ def edit_many(
             _refuse_idle(key, now.get(key), after)
         _refuse_held(change_set, wanted)
         made = _write(change_set, wanted, now, editor)
-        change_set.revision += 1
-        change_set.save()
+        _written(change_set, editor)
     return made
 
 
@@ -199,30 +211,34 @@ def drop_edit(*, number: int, edit_id: Any, editor: User, revision: int) -> None
         if found is None:
             raise ChangeError("That edit is not in this change set any more.")
         found.delete()
-        change_set.revision += 1
-        change_set.save()
+        _written(change_set, editor)
 
 
 def refresh(*, number: int, editor: User, revision: int) -> list[ObjectKey]:
     """Take a stale draft up to the knowledge in force; what is wanted stays as it is.
 
-    Returns the things whose `before` was brought up to date. Edits that are true already go.
+    Returns the things that were stale. Edits that are true already go; with a detector that goes,
+    labels that it got meanwhile go too.
     """
     with step(
         number=number, actor=actor_of(editor), revision=revision, states=(State.DRAFT,)
     ) as change_set:
         now = objects(current_documents())
         stale = stale_keys(change_set)
-        for found in change_set.edits.all():
-            if found.key not in stale:
-                continue
-            if now.get(found.key) == found.after:
+        edits = {found.key: found for found in change_set.edits.all()}
+        for key in edits.keys() & set(stale):
+            found = edits[key]
+            if now.get(key) == found.after:
                 found.delete()
             else:
-                found.before, found.edited_by = now.get(found.key), editor
+                found.before, found.edited_by = now.get(key), editor
                 found.save()
-        change_set.revision += 1
-        change_set.save()
+        further: dict[ObjectKey, dict[str, Any] | None] = {
+            key: None for key in stale if key not in edits
+        }
+        _refuse_held(change_set, further)
+        _write(change_set, further, now, editor)
+        _written(change_set, editor)
     return stale
 
 
@@ -234,6 +250,7 @@ def submit(*, number: int, editor: User, revision: int) -> ChangeSet:
         require_sound(change_set)
         change_set.state = State.SUBMITTED
         change_set.submitted_at = timezone.now()
+        change_set.written_by = editor
         change_set.approvals_required = approvals_for(change_set)
         change_set.save()
         log(change_set, Verb.SUBMITTED, actor_of(editor))
@@ -270,7 +287,7 @@ def require_fresh(change_set: ChangeSet) -> None:
         named = ", ".join(map(str, stale))
         raise StaleChangeSetError(
             f"Changed in force since this was drafted: {named}. Bring the draft up to date, and "
-            "look at what it does now."
+            "look at what it does now. Take out edits of a detector or framework that is gone."
         )
 
 
@@ -298,7 +315,6 @@ def return_to_draft(change_set: ChangeSet, actor: str, text: str) -> None:
     """Make it a draft again; a new revision, so that earlier approvals do not count for it."""
     change_set.state = State.DRAFT
     change_set.submitted_at = None
-    change_set.save()
     change_set.revision += 1
     change_set.save()
     log(change_set, Verb.SENT_BACK, actor, text)

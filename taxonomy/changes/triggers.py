@@ -8,14 +8,15 @@ _KEPT = pgtrigger.Trigger(
     when=pgtrigger.Before,
     func="RAISE EXCEPTION 'a change set is withdrawn, never deleted';",
 )
-_NO_TRUNCATE = pgtrigger.Trigger(
+NO_TRUNCATE = pgtrigger.Trigger(
     name="no_truncate",
     operation=pgtrigger.Truncate,
     when=pgtrigger.Before,
     level=pgtrigger.Statement,
     func="RAISE EXCEPTION 'rows of this table cannot be removed';",
 )
-# Every step that may follow a state. Approved and published also want the approvals.
+# Every step that may follow a state. Approved and published also want the approvals. What goes back
+# to a draft gets a new revision, so that no approval of the old content counts for the new.
 _STEPS = """
 IF TG_OP = 'INSERT' THEN
   IF NEW.state <> 'draft' OR NEW.revision <> 1 THEN
@@ -30,8 +31,16 @@ END IF;
 IF NEW.revision < OLD.revision THEN
   RAISE EXCEPTION 'the revision of a change set only grows';
 END IF;
+IF OLD.state IN ('submitted', 'approved') AND NEW.state = 'draft' THEN
+  IF NEW.revision NOT IN (OLD.revision, OLD.revision + 1) THEN
+    RAISE EXCEPTION 'a draft that was sent back has the next revision';
+  END IF;
+  OLD.revision := OLD.revision + 1;
+  NEW.revision := OLD.revision;
+END IF;
 IF OLD.state <> 'draft' AND (
      NEW.title <> OLD.title OR NEW.reason <> OLD.reason OR NEW.revision <> OLD.revision
+     OR NEW.written_by_id IS DISTINCT FROM OLD.written_by_id
      OR NEW.approvals_required <> OLD.approvals_required
      OR NEW.effective_at IS DISTINCT FROM OLD.effective_at) THEN
   RAISE EXCEPTION 'change set % was submitted: send it back before it is changed', OLD.number;
@@ -83,8 +92,8 @@ IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
 IF NOT NEW.open THEN RAISE EXCEPTION 'an edit is open as long as its change set is'; END IF;
 RETURN NEW;
 """
-# Whoever wrote in a change set at any time, also an edit that was taken out again, has a part in
-# it. The history table holds them all.
+# Whoever wrote in a change set at any time has a part in it: in an edit, also one that was taken out
+# again, by taking one out, in its description, or by submitting it. The history holds them all.
 _BY_OTHERS = """
 SELECT * INTO reviewed FROM public.changes_changeset WHERE number = NEW.change_set_id FOR SHARE;
 IF reviewed.state <> 'submitted' THEN
@@ -95,7 +104,10 @@ IF reviewed.revision <> NEW.revision THEN
 END IF;
 IF reviewed.author_id = NEW.approver_id OR EXISTS (
      SELECT 1 FROM public.changes_editevent
-     WHERE change_set_id = NEW.change_set_id AND edited_by_id = NEW.approver_id) THEN
+     WHERE change_set_id = NEW.change_set_id AND edited_by_id = NEW.approver_id
+   ) OR EXISTS (
+     SELECT 1 FROM public.changes_changesetevent
+     WHERE number = NEW.change_set_id AND written_by_id = NEW.approver_id) THEN
   RAISE EXCEPTION 'nobody approves a change set that they wrote in';
 END IF;
 RETURN NEW;
@@ -106,7 +118,7 @@ def for_change_sets() -> list[pgtrigger.Trigger]:
     """States follow one another as designed, with approvals; submitted content is frozen."""
     return [
         _KEPT,
-        _NO_TRUNCATE,
+        NO_TRUNCATE,
         pgtrigger.Trigger(
             name="steps",
             operation=pgtrigger.Insert | pgtrigger.Update,
@@ -126,7 +138,7 @@ def for_change_sets() -> list[pgtrigger.Trigger]:
 def for_edits() -> list[pgtrigger.Trigger]:
     """Edits change in drafts alone."""
     return [
-        _NO_TRUNCATE,
+        NO_TRUNCATE,
         pgtrigger.Trigger(
             name="only_in_drafts",
             operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,

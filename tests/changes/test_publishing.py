@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.conf import settings
@@ -204,8 +204,94 @@ def test_a_detector_comes_and_goes_with_its_labels(alice: Any, bob: Any) -> None
     assert back.sha256 == before.sha256
 
 
+class TestADetectorThatGoes:
+    """Its labels, which others may be changing, go with it."""
+
+    GONE = ObjectKey(ObjectKind.DETECTOR, "whispers", "")
+    NEW = ObjectKey(ObjectKind.DETECTOR_LABEL, "whispers", "brand_new")
+    MEANS: ClassVar = {"canonical": "PII.Other"}
+
+    def test_a_label_for_it_is_stale(self, alice: Any, bob: Any) -> None:
+        removal = decided(alice, bob, key=self.GONE, after=None)
+        waiting = decided(alice, bob, key=self.NEW, after=self.MEANS)
+        publish(number=removal.number, person=bob, revision=removal.revision)
+        with pytest.raises(StaleChangeSetError, match="whispers: brand_new"):
+            publish(number=waiting.number, person=bob, revision=waiting.revision)
+
+    def test_a_label_that_came_meanwhile_is_not_lost(self, alice: Any, bob: Any) -> None:
+        removal = decided(alice, bob, key=self.GONE, after=None)
+        added = decided(alice, bob, key=self.NEW, after=self.MEANS)
+        publish(number=added.number, person=bob, revision=added.revision)
+        with pytest.raises(StaleChangeSetError, match="whispers: brand_new"):
+            publish(number=removal.number, person=bob, revision=removal.revision)
+        number = removal.number
+        back = services.send_back(
+            number=number, text="A label came.", person=bob, revision=removal.revision
+        )
+        services.refresh(number=number, editor=alice, revision=back.revision)
+        back.refresh_from_db()
+        services.submit(number=number, editor=alice, revision=back.revision)
+        services.approve(number=number, approver=bob, revision=back.revision)
+        before = released()
+        publish(number=number, person=bob, revision=back.revision)
+        roll_back(number=number, person=bob, reason="No.", revision=back.revision)
+        assert released().sha256 == before.sha256
+
+    def test_rolling_back_a_detector_does_not_take_a_later_label(
+        self, alice: Any, bob: Any
+    ) -> None:
+        shape = in_force(self.GONE)
+        assert shape is not None
+        key = self.GONE._replace(document="murmurs")
+        change_set = services.start(title="Murmurs", reason="A new one.", author=alice)
+        services.edit_many(
+            number=change_set.number, editor=alice,
+            wanted={
+                key: {**shape, "detector": "murmurs"},
+                self.NEW._replace(document="murmurs"): self.MEANS,
+            },
+        )  # fmt: skip
+        change_set.refresh_from_db()
+        revision = change_set.revision
+        services.submit(number=change_set.number, editor=alice, revision=revision)
+        services.approve(number=change_set.number, approver=bob, revision=revision)
+        publish(number=change_set.number, person=bob, revision=revision)
+        later = self.NEW._replace(document="murmurs", name="later")
+        added = decided(alice, bob, key=later, after=self.MEANS)
+        publish(number=added.number, person=bob, revision=added.revision)
+        with pytest.raises(StaleChangeSetError, match="murmurs: later"):
+            roll_back(number=change_set.number, person=bob, reason="No.", revision=revision)
+
+    def test_other_files_do_not_bring_it_back(
+        self, alice: Any, bob: Any, folder: Path, edit: Any
+    ) -> None:
+        removal = decided(alice, bob, key=self.GONE, after=None)
+        publish(number=removal.number, person=bob, revision=removal.revision)
+        edit("detectors/presidio.yaml", 'version: "2026.11.1"', 'version: "2026.11.2"')
+        with pytest.raises(CommandError, match=r"whispers was taken out by a change set"):
+            call_command("load_config", directory=folder, verbosity=0)
+        (folder / "detectors" / "whispers.yaml").unlink()
+        call_command("load_config", directory=folder, verbosity=0)
+        assert in_force(self.GONE) is None
+
+
 class TestAtATime:
     """Scheduled change sets."""
+
+    def test_one_that_cannot_be_published_does_not_hold_up_the_others(
+        self, alice: Any, bob: Any
+    ) -> None:
+        at = timezone.now() + timedelta(hours=2)
+        gone = TestADetectorThatGoes
+        removal = decided(alice, bob, key=gone.GONE, after=None)
+        waiting = decided(
+            alice, bob, key=SSN_KEY, after={"unmapped": "a test wants it so"}, effective_at=at
+        )
+        broken = decided(alice, bob, key=gone.NEW, after=gone.MEANS, effective_at=at)
+        publish(number=removal.number, person=bob, revision=removal.revision)
+        assert publish_due(now=at + timedelta(seconds=1)) == [waiting.number]
+        broken.refresh_from_db()
+        assert broken.state == State.DRAFT
 
     def test_published_when_due(self, alice: Any, bob: Any) -> None:
         at = timezone.now() + timedelta(hours=2)

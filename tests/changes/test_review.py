@@ -48,6 +48,31 @@ def test_whoever_edited_does_not_approve_even_if_the_edit_was_taken_out(
         services.approve(number=draft.number, approver=bob, revision=draft.revision)
 
 
+@pytest.mark.parametrize("deed", ["drop", "describe", "refresh", "submit"])
+def test_whoever_shaped_it_otherwise_does_not_approve_either(
+    draft: Any, alice: Any, bob: Any, deed: str
+) -> None:
+    label = {**(in_force(EMAIL_KEY) or {}), "severity": "high"}
+    made = services.edit(number=draft.number, key=EMAIL_KEY, after=label, editor=alice)
+    draft.refresh_from_db()
+    of_bob: dict[str, Any] = {"number": draft.number, "editor": bob, "revision": draft.revision}
+    match deed:
+        case "drop":
+            services.drop_edit(edit_id=made.pk, **of_bob)
+        case "describe":
+            services.describe(title="Other", reason="Other.", effective_at=None, **of_bob)
+        case "refresh":
+            services.refresh(**of_bob)
+        case "submit":
+            services.submit(**of_bob)
+    draft.refresh_from_db()
+    if deed != "submit":
+        services.submit(number=draft.number, editor=alice, revision=draft.revision)
+    assert draft not in waiting_for(bob)
+    with pytest.raises(ChangeError, match="somebody else"):
+        services.approve(number=draft.number, approver=bob, revision=draft.revision)
+
+
 def test_frameworks_want_two_approvers(alice: Any, bob: Any, carol: Any) -> None:
     change_set = services.start(title="Weaker row", reason="It says too much.", author=alice)
     row = {**(in_force(ROW_KEY) or {}), "strength": 6}
@@ -221,3 +246,30 @@ def test_everything_is_in_the_audit_trail_and_in_the_history(approved: Any) -> N
     states = list(events.order_by("pgh_id").values_list("state", flat=True))
     assert states == ["draft", "draft", "submitted", "approved"]
     assert events.last().pgh_context.metadata == {"actor": "user:bob"}
+
+
+def test_a_title_of_two_lines_neither_breaks_nor_forges_an_email(
+    alice: Any, bob: Any, mailoutbox: Any
+) -> None:
+    from taxonomy.changes.notices import send_notices
+
+    change_set = services.start(
+        title="A change\nBcc: everybody@example.org", reason="For a test.", author=alice
+    )
+    assert change_set.title == "A change Bcc: everybody@example.org"
+    services.comment(number=change_set.number, text="Look.", person=bob)
+    assert send_notices() == 1
+    assert "\n" not in mailoutbox[0].subject
+
+
+def test_an_email_that_cannot_be_sent_does_not_hold_up_the_others(
+    draft: Any, alice: Any, bob: Any, mailoutbox: Any
+) -> None:
+    from taxonomy.changes.models import Notice
+    from taxonomy.changes.notices import send_notices
+
+    services.comment(number=draft.number, text="First.", person=bob)
+    Notice.objects.update(subject="Two\nlines")
+    services.comment(number=draft.number, text="Second.", person=bob)
+    assert send_notices() == 1
+    assert Notice.objects.get(sent_at=None).attempts == 1

@@ -100,6 +100,37 @@ def test_emptying_a_table(table: str) -> None:
 def test_the_history_itself(submitted: Any, table: str) -> None:
     assert refused(f"DELETE FROM {table}")
     assert refused(f"UPDATE {table} SET pgh_label = 'x'")
+    assert "cannot be removed" in refused(f"TRUNCATE {table}")
+
+
+def test_old_approvals_of_new_content(approved: Any) -> None:
+    """Back to a draft by SQL, changed, and submitted again: it wants its approvals anew."""
+    with connection.cursor() as cursor:
+        for statement in (
+            "UPDATE changes_changeset SET state = 'draft' WHERE number = %s",
+            'UPDATE changes_edit SET after = \'{"canonical": "PII.Other"}\' '
+            "WHERE change_set_id = %s",
+            "UPDATE changes_changeset SET state = 'submitted' WHERE number = %s",
+        ):
+            cursor.execute(statement, [approved.number])
+    said = refused(
+        "UPDATE changes_changeset SET state = 'approved' WHERE number = %s", approved.number
+    )
+    assert "has 0 of 1 approvals" in said
+
+
+def test_an_approval_by_whoever_wrote_in_the_draft(draft: Any, bob: Any, alice: Any) -> None:
+    with connection.cursor() as cursor:
+        for person in (bob, alice):
+            cursor.execute(
+                "UPDATE changes_changeset SET written_by_id = %s WHERE number = %s",
+                [person.pk, draft.number],
+            )
+        cursor.execute(
+            "UPDATE changes_changeset SET state = 'submitted' WHERE number = %s", [draft.number]
+        )
+    said = refused(APPROVE, draft.number, draft.revision, bob.pk)
+    assert "nobody approves a change set that they wrote in" in said
 
 
 def test_a_second_open_edit_of_a_thing(submitted: Any, bob: Any) -> None:
