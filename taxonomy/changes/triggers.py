@@ -92,8 +92,8 @@ IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
 IF NOT NEW.open THEN RAISE EXCEPTION 'an edit is open as long as its change set is'; END IF;
 RETURN NEW;
 """
-# Whoever wrote in a change set at any time has a part in it: in an edit, also one that was taken out
-# again, by taking one out, in its description, or by submitting it. The history holds them all.
+# Whoever wrote in a change set at any time has a part in it: in an edit, also one that was taken
+# out again, by taking one out, in its description, or by submitting it. The history holds them all.
 _BY_OTHERS = """
 SELECT * INTO reviewed FROM public.changes_changeset WHERE number = NEW.change_set_id FOR SHARE;
 IF reviewed.state <> 'submitted' THEN

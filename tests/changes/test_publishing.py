@@ -247,7 +247,7 @@ class TestADetectorThatGoes:
         services.edit_many(
             number=change_set.number, editor=alice,
             wanted={
-                key: {**shape, "detector": "murmurs"},
+                key: {**shape, "detector": "murmurs", "aliases": []},
                 self.NEW._replace(document="murmurs"): self.MEANS,
             },
         )  # fmt: skip
@@ -267,7 +267,7 @@ class TestADetectorThatGoes:
     ) -> None:
         removal = decided(alice, bob, key=self.GONE, after=None)
         publish(number=removal.number, person=bob, revision=removal.revision)
-        edit("detectors/presidio.yaml", 'version: "2026.11.1"', 'version: "2026.11.2"')
+        edit("detectors/presidio.yaml", *versions("presidio"))
         with pytest.raises(CommandError, match=r"whispers was taken out by a change set"):
             call_command("load_config", directory=folder, verbosity=0)
         (folder / "detectors" / "whispers.yaml").unlink()
