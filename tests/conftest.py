@@ -57,7 +57,12 @@ def _stop_servers() -> None:
     shutil.rmtree(_BASE, ignore_errors=True)
 
 
-if not _hands_the_tests_out():
+if _hands_the_tests_out():
+    # Workers inherit the environment, and choose their servers before they read the settings.
+    os.environ["DJANGO_SETTINGS_MODULE"] = "pillars.settings"
+    django.setup()
+    del os.environ["DJANGO_SETTINGS_MODULE"]
+else:
     _start_servers()
     django.setup()  # before the test modules, which import models
 
