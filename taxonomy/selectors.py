@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 from django.db.models import Q
 
 from taxonomy.errors import NoPlanError, NoReleaseError
-from taxonomy.migration import MigrationPlan, WayBack
+from taxonomy.migration import MigrationPlan, Step, WayBack
 from taxonomy.models import (
     CrosswalkRow,
     KnowledgeRelease,
     Label,
     MigrationPlanEdition,
     Relationship,
+    TaxonomyEdition,
 )
 from taxonomy.validation import branches, edition_order
 
@@ -139,13 +140,33 @@ def is_edition(edition: str, base: str) -> bool:
     return edition == base or edition.startswith(f"{base}.")
 
 
+def _ways_within_the_month(edition: str) -> dict[str, WayBack]:
+    """From a further edition (2026.11.2) to those before it (2026.11, 2026.11.1), by name."""
+    month = ".".join(edition.split(".")[:2])
+    loaded = TaxonomyEdition.objects.filter(edition__startswith=month)
+    earlier = [
+        one
+        for one in loaded.values_list("edition", flat=True)
+        if is_edition(one, month) and edition_order(one) < edition_order(edition)
+    ]
+    labels = labels_of(edition)
+    found = {}
+    for one in earlier:
+        known = labels_of(one)
+        kept = tuple(Step(label, "keep", into=label) for label in known if label in labels)
+        plan = MigrationPlan(one, edition, "", kept)
+        found[one] = plan.way_back(old=known, new=labels)
+    return found
+
+
 def ways_back(edition: str) -> dict[str, WayBack]:
     """For each earlier edition from which loaded plans lead here: the way back to it.
 
-    Plans that follow each other make one way; the shortest one counts.
+    Plans that follow each other make one way; the shortest one counts. Earlier editions of the same
+    month need no plan: a change set made one of the other, and a name means the same in both.
     """
     plans = [loaded.plan for loaded in loaded_plans()]
-    found: dict[str, WayBack] = {}
+    found = _ways_within_the_month(edition)
     waiting = [edition]
     while waiting:
         here = waiting.pop(0)
