@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
+from mapping.engines import pinned_serial
 from mapping.models import MigratedLabels
 from mapping.selectors import events
 from taxonomy.changes.impact import Affected
@@ -30,10 +31,15 @@ def touched_events(affected: Affected) -> Q:
 
 
 def count_for_change_set(*, affected: Affected, since: datetime, **_kwargs: Any) -> dict[str, int]:
-    """Receiver of impact_asked: events since then that are touched, and rules they came by."""
+    """Receiver of impact_asked: events since then that are touched, and rules they came by.
+
+    `pinned` is the release that the tenant has chosen, to which no publication comes at once; 0 if
+    it follows the newest.
+    """
     recent = events().filter(received_at__gte=since)
     used = set(recent.order_by().values_list("detector", flat=True).distinct())
     return {
         "events": recent.filter(touched_events(affected)).count(),
         "rules": sum(detector in used for detector, _ in affected.rules),
+        "pinned": pinned_serial() or 0,
     }

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from mapping.engine import DetectorOutput
+from mapping.pins import pin_release
 from mapping.selectors import engine_in_force, forget_engine
 from taxonomy.changes import services
 from taxonomy.changes.errors import ChangeError, StaleChangeSetError
@@ -18,6 +19,7 @@ from taxonomy.changes.publishing import manifest_is_intact, publish, publish_due
 from taxonomy.models import DetectorMap, KnowledgeRelease, TaxonomyEdition
 from taxonomy.objects import ObjectKey, ObjectKind
 from taxonomy.selectors import current_release
+from tenants.context import tenant_context
 from tests.changes.conftest import EMAIL_KEY, SSN_KEY, in_force
 from tests.support.knowledge import next_version, versions
 
@@ -155,6 +157,45 @@ def test_a_label_makes_an_edition_and_new_crosswalks(alice: Any, bob: Any) -> No
     roll_back(number=change_set.number, person=bob, reason="No.", revision=change_set.revision)
     back = released()
     assert back.sha256 == before.sha256
+
+
+def test_callers_may_stay_with_the_edition_before(
+    alice: Any, bob: Any, acme: Any, api: Any
+) -> None:
+    """Also for a label that the further edition brings: it has the nearest old name."""
+    change_set = services.start(title="Pagers", reason="Hospitals use them.", author=alice)
+    services.edit_many(
+        number=change_set.number,
+        editor=alice,
+        wanted={
+            ObjectKey(ObjectKind.LABEL, "", "PII.Contact.Pager"): {
+                "meaning": "The number of a pager.", "severity": "low", "aliases": ["pager"],
+            },
+            ObjectKey(ObjectKind.DETECTOR_LABEL, "presidio", "PAGER"): {
+                "canonical": "PII.Contact.Pager"
+            },
+        },
+    )  # fmt: skip
+    change_set.refresh_from_db()
+    services.submit(number=change_set.number, editor=alice, revision=change_set.revision)
+    services.approve(number=change_set.number, approver=bob, revision=change_set.revision)
+    publish(number=change_set.number, person=bob, revision=change_set.revision)
+    further = released().taxonomy.edition
+    forget_engine()
+
+    def answer(label: str, edition: str) -> tuple[list[str], str]:
+        item = {
+            "detector": "presidio", "taxonomy": edition,
+            "output": [{"entity_type": label, "start": 0, "end": 9, "score": 0.9}],
+        }  # fmt: skip
+        found = api("POST", "/map", acme.key, json=item)
+        assert found.status_code == 200, found.content
+        return found.json()["taxonomy"], found.json()["version_info"]["taxonomy"]
+
+    assert answer("US_SSN", "2026.11") == (["PII.Identifier.SSN"], "2026.11")
+    assert answer("PAGER", further) == (["PII.Contact.Pager"], further)
+    assert answer("PAGER", "2026.11") == (["PII.Other"], "2026.11")
+    assert answer("US_SSN", "2025.09")[1] == "2025.09"
 
 
 def test_a_new_label_with_a_rule_and_a_control(alice: Any, bob: Any, carol: Any) -> None:
@@ -382,10 +423,16 @@ def test_impact_by_tenant(draft: Any, acme: Any, globex: Any, api: Any) -> None:
         assert answer.status_code == 200
     counted = count_impact(number=draft.number)
     by_tenant = {row["tenant"]: row for row in counted["tenants"]}
-    assert by_tenant["acme"] == {"tenant": "acme", "events": 2, "rules": 1, "reports": 0}
+    assert by_tenant["acme"] == {
+        "tenant": "acme", "events": 2, "rules": 1, "reports": 0, "pinned": 0,
+    }  # fmt: skip
     assert by_tenant["globex"]["events"] == 0
     draft.refresh_from_db()
     assert draft.impact == counted
+    with tenant_context(globex.tenant):
+        pinned = pin_release(serial=released().serial, actor="user:admin").effective
+    again = {row["tenant"]: row for row in count_impact(number=draft.number)["tenants"]}
+    assert (again["acme"]["pinned"], again["globex"]["pinned"]) == (0, pinned)
     assert draft.impact_revision == draft.revision
 
 
