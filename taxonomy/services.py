@@ -124,14 +124,18 @@ def load_knowledge(*, directory: Path, actor: str, discard_published: bool = Fal
     return report
 
 
-def import_bundle(*, path: Path, schemas: Path, actor: str) -> LoadReport:
+def import_bundle(
+    *, path: Path, schemas: Path, actor: str, discard_published: bool = False
+) -> LoadReport:
     """Load the release that a bundle holds, and put it in force. `schemas`: our JSON Schemas.
 
     All or nothing, like load_knowledge. Raises KnowledgeFileError.
     """
     with TemporaryDirectory() as folder:
         unpack_bundle(path, Path(folder), schemas)
-        return load_knowledge(directory=Path(folder), actor=actor)
+        return load_knowledge(
+            directory=Path(folder), actor=actor, discard_published=discard_published
+        )
 
 
 def _candidate(documents: list[Document], serial: int) -> KnowledgeDocuments:

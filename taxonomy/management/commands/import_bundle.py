@@ -20,6 +20,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", type=Path, help="bundle to read")
+        parser.add_argument(
+            "--discard-published",
+            action="store_true",
+            help="load it although it lacks what change sets have published since",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,6 +33,7 @@ class Command(BaseCommand):
                 path=options["path"],
                 schemas=settings.KNOWLEDGE_DIR / SCHEMAS,
                 actor="system:import_bundle",
+                discard_published=options["discard_published"],
             )
         except KnowledgeFileError as error:
             if options["json"]:
