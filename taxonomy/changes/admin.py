@@ -1,5 +1,6 @@
 """Change sets in the platform's admin: the work list, the page of one, and the forms."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -197,7 +198,7 @@ class ChangeSetAdmin(PillarsAdmin):
                 raise PermissionDenied
             change_set: ChangeSet = self.wanted(request, str(object_id))
             seen = request.GET.get("revision", "")
-            revision = int(seen) if seen.isascii() and seen.isdigit() else change_set.revision
+            revision = int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else change_set.revision
             form = step.form(request.POST or None, initial={"revision": revision})
 
             def run() -> None:
@@ -290,7 +291,11 @@ class ChangeSetAdmin(PillarsAdmin):
         key, kind = _key(request), request.GET.get("kind", "")
         if kind not in FORMS:
             raise Http404
-        documents = current_documents()
+        try:
+            documents = current_documents()
+        except NoReleaseError as error:
+            messages.error(request, str(error))
+            return self._to(request, change_set)
         value = _value(change_set, key, documents)
         form = FORMS[ObjectKind(kind)](
             request.POST or None, documents=documents, key=key, value=value,

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from access.users.models import User
-from taxonomy.changes.models import OPEN_STATES, Approval, ChangeSet, Edit, State
+from taxonomy.changes.models import Approval, ChangeSet, Edit, State
 from taxonomy.editing import Candidate, candidate
 from taxonomy.errors import NoReleaseError
 from taxonomy.objects import ObjectKey, StaleEditError, apply
@@ -82,11 +82,6 @@ def waiting_for(person: User) -> QuerySet[ChangeSet]:
     for of, numbers in _parts_of(person):
         approvable &= ~Q(number__in=numbers.values(of))
     return ChangeSet.objects.filter(mine | (approvable & ~Exists(given)))
-
-
-def open_change_sets() -> QuerySet[ChangeSet]:
-    """Everything that can still be published."""
-    return ChangeSet.objects.filter(state__in=OPEN_STATES)
 
 
 def due(now: datetime) -> QuerySet[ChangeSet]:

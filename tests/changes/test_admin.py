@@ -87,6 +87,21 @@ def test_a_form_says_what_is_refused(browse: Any, alice: Any, draft: Any) -> Non
     assert "Say why it is not mapped" in answer.content.decode()
 
 
+def test_an_address_that_somebody_made_up(browse: Any, draft: Any, alice: Any) -> None:
+    for revision in ("9" * 5_000, "-1", "x"):
+        answer = browse(alice).get(f"{LIST}{draft.number}/submit/?revision={revision}")
+        assert f'value="{draft.revision}"' in answer.content.decode()
+
+
+def test_without_any_knowledge_a_page_says_what_to_do(
+    browse: Any, alice: Any, monkeypatch: Any
+) -> None:
+    change_set = services.start(title="Early", reason="Before the first load.", author=alice)
+    monkeypatch.setattr("taxonomy.selectors.current_serial", lambda: None)
+    answer = browse(alice).get(f"{LIST}{change_set.number}/edit/?kind=label", follow=True)
+    assert "manage.py load_config" in answer.content.decode()
+
+
 def test_a_removal_needs_no_other_field(browse: Any, alice: Any, draft: Any) -> None:
     address = f"{LIST}{draft.number}/edit/?kind=detector_label&document=presidio&name=US_ITIN"
     answer = browse(alice).post(address, {"remove": "on", "revision": str(draft.revision)})
