@@ -21,7 +21,5 @@ def _is_touched(report: Report, affected: Affected) -> bool:
     only_crosswalks = not (affected.labels or affected.detectors or affected.detector_labels)
     if only_crosswalks and f"{report.framework}@{report.edition}" not in affected.crosswalks:
         return False
-    counted = events().filter(
-        received_at__date__gte=report.period_start, received_at__date__lte=report.period_end
-    )
+    counted = events().filter(received_at__gte=report.starts_at, received_at__lt=report.ends_before)
     return counted.filter(touched_events(affected)).exists()
