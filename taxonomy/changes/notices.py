@@ -11,6 +11,7 @@ from django.utils import timezone
 from access.users.models import User
 from pillars import queue
 from taxonomy.changes.models import ChangeSet, Entry, Notice, Verb
+from taxonomy.changes.selectors import wrote_in
 from tenants.context import public_context
 
 MAX_ATTEMPTS = 10
@@ -22,7 +23,7 @@ def write_notices(change_set: ChangeSet, entry: Entry) -> None:
     """Tell whom a step concerns: approvers of what is submitted, else author and participants."""
     if entry.verb in _SILENT:
         return
-    people = _approvers() if entry.verb in _ASKS_APPROVERS else _participants(change_set)
+    people = _approvers(change_set) if entry.verb in _ASKS_APPROVERS else _participants(change_set)
     doer = entry.who
     notices = [
         Notice(
@@ -40,10 +41,10 @@ def write_notices(change_set: ChangeSet, entry: Entry) -> None:
         transaction.on_commit(lambda: queue.dispatch("changes.send_notices"))
 
 
-def _approvers() -> list[User]:
-    """Everybody who may approve and can be reached."""
-    people = User.objects.filter(is_active=True, is_staff=True).exclude(email="")
-    return [person for person in people if person.has_perm("changes.approve_changeset")]
+def _approvers(change_set: ChangeSet) -> list[User]:
+    """Everybody who may approve it and can be reached."""
+    people = User.objects.with_perm("changes.approve_changeset").filter(is_staff=True)
+    return [person for person in people.exclude(email="") if not wrote_in(change_set, person)]
 
 
 def _participants(change_set: ChangeSet) -> list[User]:

@@ -219,6 +219,20 @@ def test_who_is_told(bob: Any, submitted: Any, mailoutbox: Any) -> None:
     assert send_notices() == 0
 
 
+def test_an_approver_who_wrote_in_it_is_not_asked(
+    draft: Any, alice: Any, bob: Any, carol: Any, person: Any, mailoutbox: Any
+) -> None:
+    from taxonomy.changes.notices import send_notices
+
+    person("dave")  # may not approve
+    label = {**(in_force(EMAIL_KEY) or {}), "severity": "high"}
+    services.edit(number=draft.number, key=EMAIL_KEY, after=label, editor=bob)
+    draft.refresh_from_db()
+    services.submit(number=draft.number, editor=alice, revision=draft.revision)
+    assert send_notices() == 1
+    assert mailoutbox[0].to == [carol.email]
+
+
 def test_mail_that_fails_is_sent_again(bob: Any, submitted: Any, settings: Any) -> None:
     from taxonomy.changes.models import Notice
     from taxonomy.changes.notices import send_notices
