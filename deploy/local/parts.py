@@ -67,15 +67,18 @@ def services(state: StateDir, settings: Settings) -> tuple[Service, ...]:
     worker = (
         *(*celery, "worker", "--concurrency", "2", "--queues", "celery,reports,tenants"),
         *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+        # Its heartbeat keeps a stopping worker for ever when the broker has gone first.
+        "--without-heartbeat",
     )
     schedule = str(state.path / "beat-schedule")
     beat = (*celery, "beat", "--schedule", schedule, "--pidfile=", "--loglevel", "INFO")
-    # Without a supervisor a worker drops its tasks at once (SIGQUIT); the queue still holds them.
+    # Without a supervisor a worker drops its tasks at once, and its processes end with it (Celery
+    # asks the kernel for that); the queue still holds the tasks.
     return (
         Service("web", Program(web, REPOSITORY, stop_seconds=15), port=settings.port),
         Service(
             "worker",
-            Program(worker, REPOSITORY, orphan_signal=signal.SIGQUIT, stop_seconds=15),
+            Program(worker, REPOSITORY, orphan_signal=signal.SIGKILL, stop_seconds=15),
         ),
         Service("beat", Program(beat, REPOSITORY)),
     )
