@@ -4,6 +4,7 @@
 ``Engine.map`` turns one raw detector output into canonical labels with their evidence.
 """
 
+from mapping.engine.decisions import DecidedLabel, Decisions
 from mapping.engine.engine import Engine
 from mapping.engine.knowledge import Knowledge
 from mapping.engine.labels import recordable_label, recordable_ref
@@ -16,6 +17,8 @@ from mapping.engine.types import (
 )
 
 __all__ = [
+    "DecidedLabel",
+    "Decisions",
     "DetectorOutput",
     "Engine",
     "Finding",

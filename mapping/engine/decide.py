@@ -78,8 +78,8 @@ def decide(sink: Sink, threshold: float, hash_text: HashText) -> Answer:
                 rank = default if stated < 0 else stated
                 answer.add(
                     Finding(
-                        key.label, None, canonical, confidence, "rule", score,
-                        SEVERITIES[rank], count,
+                        None if key.digest else key.label, key.digest, canonical, confidence,
+                        key.method, score, SEVERITIES[rank], count,
                     ),
                     rank,
                     1.0 if score is None else score,

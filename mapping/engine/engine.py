@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from mapping.engine.bare import is_failure, read_foreign
 from mapping.engine.decide import Answer, controls_of, decide, error_answer, keyed_hash
+from mapping.engine.decisions import Decisions, apply_decisions
 from mapping.engine.descriptions import apply_descriptions
 from mapping.engine.detectors import DEFAULT_THRESHOLD, DetectorMap
 from mapping.engine.knowledge import Knowledge
@@ -32,10 +33,13 @@ class Engine:
         self.threshold = threshold
         self._error_rank = knowledge.severities[MODEL_ERROR]
 
-    def map(self, output: DetectorOutput, hash_text: HashText) -> MappingResult:
+    def map(
+        self, output: DetectorOutput, hash_text: HashText, decisions: Decisions | None = None
+    ) -> MappingResult:
         """Maps one output. Never raises on any output: what cannot be read is OTHER.ModelError.
 
-        `hash_text` is a keyed hash for strings that may not be recorded.
+        `hash_text` is a keyed hash for strings that may not be recorded. `decisions` are those of
+        the caller on labels that no rule maps.
         """
         detector: DetectorMap | None = None
         try:
@@ -43,9 +47,9 @@ class Engine:
             shape = _shape(output.output)
             sink = Sink()
             if detector is None:
-                answer = self._foreign(output, sink, hash_text)
+                answer = self._foreign(output, sink, hash_text, decisions)
             else:
-                answer = self._known(detector, output, sink, hash_text)
+                answer = self._known(detector, output, sink, hash_text, decisions)
             notes = _notes(sink, detector)
             if answer.decision == "error" and isinstance(output.output, str) and output.output:
                 shape["digest"] = keyed_hash(output.output, hash_text)
@@ -56,10 +60,17 @@ class Engine:
         return self._result(output, detector, answer, shape, notes)
 
     def _known(
-        self, detector: DetectorMap, output: DetectorOutput, sink: Sink, hash_text: HashText
+        self,
+        detector: DetectorMap,
+        output: DetectorOutput,
+        sink: Sink,
+        hash_text: HashText,
+        decisions: Decisions | None,
     ) -> Answer:
         parsed = parse(output.output)
         read = detector.reader.read(parsed, sink)
+        if read and decisions:
+            self._apply(decisions, (detector.name, output.detector), output, sink, hash_text)
         answer = self._decide(output, sink, hash_text) if read else None
         if answer is not None and answer.decision != "safe":
             return answer
@@ -69,7 +80,13 @@ class Engine:
             return answer
         return error_answer(self._error_rank, stated=stated)
 
-    def _foreign(self, output: DetectorOutput, sink: Sink, hash_text: HashText) -> Answer:
+    def _foreign(
+        self,
+        output: DetectorOutput,
+        sink: Sink,
+        hash_text: HashText,
+        decisions: Decisions | None,
+    ) -> Answer:
         """A detector without a file: its labels are named, and mapped only if described."""
         parsed = parse(output.output)
         read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, sink)
@@ -82,7 +99,21 @@ class Engine:
             answer.rank = SEVERITIES.index("low")
             answer.scores[UNKNOWN] = 0.0
             return answer
+        if decisions:
+            name = _name(output.detector) or UNRECORDABLE
+            self._apply(decisions, (name,), output, sink, hash_text)
         return self._decide(output, sink, hash_text)
+
+    def _apply(
+        self,
+        decisions: Decisions,
+        names: tuple[str, ...],
+        output: DetectorOutput,
+        sink: Sink,
+        hash_text: HashText,
+    ) -> None:
+        tables = decisions.tables(names, output.detector_version)
+        apply_decisions(sink, tables, self.knowledge.severities, hash_text)
 
     def _decide(self, output: DetectorOutput, sink: Sink, hash_text: HashText) -> Answer:
         if output.label_descriptions:
@@ -144,6 +175,8 @@ def _notes(sink: Sink, detector: DetectorMap | None) -> str | None:
         parts.append(f"{sink.unreadable} records unreadable")
     if sink.failures:
         parts.append(f"{sink.failures} records state a failure")
+    if sink.dismissed:
+        parts.append(f"{sink.dismissed} labels are no finding by a person's decision")
     if sink.dropped:
         parts.append(f"{sink.dropped} findings over the limit of distinct labels left out")
     return "; ".join(parts)[:500] or None

@@ -9,7 +9,7 @@ from mapping.engine.vocabulary import LabelRule
 class Sink:
     """Readers report here. Holds raw label texts, so it never outlives the call."""
 
-    __slots__ = ("dropped", "failures", "hits", "recipe", "unreadable")
+    __slots__ = ("dismissed", "dropped", "failures", "hits", "recipe", "unreadable")
 
     def __init__(self) -> None:
         # Rule (or text of an unknown label) -> [best score or None, highest severity rank or -1,
@@ -18,6 +18,7 @@ class Sink:
         self.unreadable = 0  # records without a label or verdict that could be read
         self.failures = 0  # records in which the detector itself says that it failed
         self.dropped = 0  # distinct labels over MAX_FINDINGS
+        self.dismissed = 0  # labels that state no finding, as a person has decided
         self.recipe: str | None = None
 
     def add(self, key: LabelRule | str, score: float | None = None, severity: int = -1) -> None:

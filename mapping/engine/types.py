@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Decision: TypeAlias = Literal["mapped", "safe", "fallback", "review", "error"]
 Severity: TypeAlias = Literal["none", "info", "low", "medium", "high", "critical"]
-Method: TypeAlias = Literal["rule", "none", "error", "safe"]
+Method: TypeAlias = Literal["rule", "decision", "none", "error", "safe"]
 HashText: TypeAlias = Callable[[str], str]
 
 # In rising order: a severity's rank is its index.

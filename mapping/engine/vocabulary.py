@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from mapping.engine.types import Method
+
 Kind: TypeAlias = Literal["finding", "safe", "skip", "unmapped"]
 
 _SEPARATORS: Final = re.compile(r"[\s_\-/]+")
@@ -20,6 +22,8 @@ class LabelRule:
     confidence: float = 1.0
     threshold: float | None = None  # overrides the file's threshold for this label's scores
     generic: bool = False  # says that something was found, not what: yields to any other finding
+    method: Method = "rule"  # `decision`: a person of the tenant decided so
+    digest: str | None = None  # stands in findings for a label that may not be recorded
 
 
 def fold(text: str) -> str:
