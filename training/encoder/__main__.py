@@ -1,0 +1,121 @@
+"""``python -m training.encoder STEP``: each step reads what the one before wrote.
+
+data     needs the detector files alone and writes DATASET.json
+folds    trains an encoder a held-out detector and writes the out-of-fold scores
+final    trains on everything and writes the weights that differ from the published ones
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from training.encoder import data
+from training.encoder.folds import VARIANTS, folds_of, run
+from training.encoder.model import Encoder
+from training.encoder.train import Profile, train
+
+
+def main() -> None:
+    """Parse the command line and run the step."""
+    parser = argparse.ArgumentParser(prog="python -m training.encoder", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+    for name, work in (("data", _data), ("folds", _folds), ("final", _final)):
+        step = steps.add_parser(name)
+        step.set_defaults(work=work)
+        step.add_argument("dataset", type=Path)
+        if name == "data":
+            step.add_argument("--directory", type=Path, default=Path("pillars-detectors"))
+            step.add_argument("--edition", default="2026.11")
+            continue
+        step.add_argument("--base", type=Path, required=True, help="folder of the published model")
+        step.add_argument("--out", type=Path, required=True, help="folder to write to")
+        step.add_argument("--epochs", type=int, default=Profile().epochs)
+        step.add_argument("--seed", type=int, default=Profile().seed)
+        if name == "folds":
+            step.add_argument("--workers", type=int, default=6)
+            step.add_argument("--only", nargs="*", help="names of folds; all if not given")
+    options = parser.parse_args()
+    options.work(options)
+
+
+def _data(options: argparse.Namespace) -> None:
+    from training.encoder.build import build  # wants more packages than training itself
+
+    folder = options.directory
+    taxonomy = yaml.safe_load((folder / "taxonomy" / f"{options.edition}.yaml").read_text("utf-8"))
+    files = [yaml.safe_load(p.read_text("utf-8")) for p in sorted(folder.glob("detectors/*.yaml"))]
+    dataset = build(taxonomy, files)
+    data.write(options.dataset, dataset)
+    _say(f"{len(dataset.examples)} examples, {len(dataset.texts)} answers, {dataset.digest}")
+
+
+def _profile(options: argparse.Namespace) -> Profile:
+    return replace(Profile(), epochs=options.epochs, seed=options.seed)
+
+
+def _folds(options: argparse.Namespace) -> None:
+    dataset = data.read(options.dataset)
+    folds = folds_of(dataset.examples)
+    if options.only is not None:
+        folds = [fold for fold in folds if fold.name in options.only]
+    shape = (len(dataset.examples), len(VARIANTS), len(dataset.texts))
+    found = {
+        f"{protocol} {kind}": np.full(shape, np.nan, dtype=np.float16)
+        for protocol in ("detector", "vendor")
+        for kind in ("cosines", "neighbours")
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    made = run(options.base, dataset, folds, _profile(options), options.workers)
+    for number, (fold, dense, near, _) in enumerate(made, 1):
+        rows = list(fold.rows)
+        found[f"{fold.protocol} cosines"][rows] = dense
+        found[f"{fold.protocol} neighbours"][rows] = near
+        if number % 10 == 0 or number == len(folds):  # a run that is cut short loses little
+            for name, scores in found.items():
+                np.save(options.out / f"{name.replace(' ', '-')}.npy", scores)
+    facts = {"dataset": dataset.digest, "profile": asdict(_profile(options))}
+    (options.out / "folds.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _final(options: argparse.Namespace) -> None:
+    dataset = data.read(options.dataset)
+    started = time.monotonic()
+    encoder = Encoder(options.base, "cuda" if torch.cuda.is_available() else "cpu")
+    loss = train(
+        encoder,
+        dataset,
+        [*dataset.examples, *dataset.aliases],
+        _profile(options),
+        lambda step, steps, loss: _say(f"step {step}/{steps}, loss {loss:.3f}"),
+    )
+    weights = {
+        name: value.detach().cpu().half().numpy()
+        for name, value in encoder.state_dict().items()
+        if "word_embeddings" not in name
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    np.savez(options.out / "encoder.npz", **weights)
+    facts = {
+        "dataset": dataset.digest,
+        "profile": asdict(_profile(options)),
+        "loss": loss,
+        "seconds": round(time.monotonic() - started, 1),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "torch": torch.__version__,
+    }
+    (options.out / "encoder.json").write_text(json.dumps(facts, indent=2) + "\n")
+    _say(json.dumps(facts))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command line
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What the encoder learns from, and its file."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Example(NamedTuple):
+    """A label with its answers. `aliases`: other spellings of the label in the same file."""
+
+    detector: str
+    vendor: str
+    category: str
+    label: str
+    aliases: tuple[str, ...]
+    description: str
+    answers: tuple[str, ...]
+
+
+class Dataset(NamedTuple):
+    """What the encoder learns from."""
+
+    examples: list[Example]  # labels of detectors: what is held out and scored
+    aliases: list[Example]  # the taxonomy's own: no detector's, so never held out
+    texts: dict[str, str]  # answer -> text, in the order of the classes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content: names the data set that a model was made of."""
+        content = json.dumps(self, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def write(path: Path, dataset: Dataset) -> None:
+    """As one JSON file."""
+    content = {
+        "examples": [one._asdict() for one in dataset.examples],
+        "aliases": [one._asdict() for one in dataset.aliases],
+        "texts": dataset.texts,
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read(path: Path) -> Dataset:
+    """What `write` wrote."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Dataset(
+        [_example(one) for one in content["examples"]],
+        [_example(one) for one in content["aliases"]],
+        content["texts"],
+    )
+
+
+def _example(content: dict[str, Any]) -> Example:
+    lists = {name: tuple(content[name]) for name in ("aliases", "answers")}
+    return Example(**(content | lists))

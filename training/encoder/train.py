@@ -1,0 +1,115 @@
+"""Trains the encoder: each label's text is drawn to the texts of its answers, away from all others.
+
+Loss: cross-entropy of the soft-max over scaled cosines with every answer's text (as in CLIP,
+Radford et al. 2021, with the classes' texts in place of in-batch negatives).
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mapping.resolver.texts import query_text
+from mapping.resolver.types import LabelQuestion
+from training.encoder.data import Dataset, Example
+from training.encoder.model import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How the encoder is trained. Chosen before any figure was seen, and kept."""
+
+    epochs: int = 10
+    batch: int = 128
+    rate: float = 1.5e-4
+    warm_up: float = 0.1  # share of the steps
+    weight_decay: float = 0.01
+    label_alone: float = 0.35  # share of examples shown without their description
+    description_alone: float = 0.1
+    without_category: float = 0.5
+    dropped_words: float = 0.1
+    seed: int = 0
+
+
+def train(
+    encoder: Encoder,
+    dataset: Dataset,
+    examples: Sequence[Example],
+    profile: Profile,
+    progress: Callable[[int, int, float], None] = lambda step, steps, loss: None,
+) -> float:
+    """Tunes `encoder` in place on `examples`; returns the mean loss of the last epoch.
+
+    `progress` is called with the step, the number of steps and the loss.
+    """
+    torch.manual_seed(profile.seed)
+    chance = random.Random(profile.seed)  # noqa: S311 - no secret: repeatable on purpose
+    classes = {name: number for number, name in enumerate(dataset.texts)}
+    answers = encoder.tokens(list(dataset.texts.values()))
+    weights = _weights(examples)
+    steps = profile.epochs * -(-len(examples) // profile.batch)
+    trained = [one for one in encoder.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=profile.rate, weight_decay=profile.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _slope(profile, steps))
+    encoder.train()
+    step, losses = 0, []
+    for _ in range(profile.epochs):
+        losses = []
+        order = chance.sample(range(len(examples)), len(examples))
+        for at in range(0, len(order), profile.batch):
+            chosen = [examples[number] for number in order[at : at + profile.batch]]
+            weight = torch.tensor([weights[one.detector] for one in chosen], device=encoder.device)
+            with torch.autocast(encoder.device, dtype=torch.bfloat16):
+                queries = encoder(encoder.tokens([_shown(one, profile, chance) for one in chosen]))
+                vectors = encoder(answers)
+            logits = encoder.log_scale.exp().clamp(max=60) * (queries.float() @ vectors.float().T)
+            target = _targets(chosen, classes).to(encoder.device)
+            loss = -((target * logits.log_softmax(-1)).sum(-1) * weight).sum() / weight.sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            step += 1
+            losses.append(loss.detach())
+        progress(step, steps, float(torch.stack(losses).mean()))
+    return float(torch.stack(losses).mean())
+
+
+def _weights(examples: Sequence[Example]) -> dict[str, float]:
+    """A detector with four times the labels counts double: the next one will be none of these."""
+    sizes = Counter(one.detector for one in examples)
+    return {detector: float(size**-0.5) for detector, size in sizes.items()}
+
+
+def _slope(profile: Profile, steps: int) -> Callable[[int], float]:
+    warm = max(1, round(profile.warm_up * steps))
+    return lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
+
+
+def _targets(examples: Sequence[Example], classes: dict[str, int]) -> Tensor:
+    target = torch.zeros(len(examples), len(classes))
+    for row, one in enumerate(examples):
+        for name in one.answers:
+            target[row, classes[name]] = 1 / len(one.answers)
+    return target
+
+
+def _shown(example: Example, profile: Profile, chance: random.Random) -> str:
+    """The example as a caller might send it: another spelling, no description, words missing."""
+    label = chance.choice((example.label, example.label, *example.aliases))
+    description, category = example.description, example.category
+    drawn = chance.random()
+    if drawn < profile.label_alone:
+        description = ""
+    elif drawn < profile.label_alone + profile.description_alone and description:
+        label, description = description, ""
+    if chance.random() < profile.without_category:
+        category = ""
+    text = query_text(LabelQuestion(example.detector, label, description, category))
+    words = text.split()
+    kept = [word for word in words if chance.random() >= profile.dropped_words]
+    return " ".join(kept or words)
