@@ -152,6 +152,62 @@ class Knowledge(Section):
     )
 
 
+class Inference(Section):
+    """The server with the language model that is asked about labels no rule knows."""
+
+    backend: Literal["none", "embedded", "vllm", "tgi", "llamacpp"] = Field(
+        default="none", description="Kind of server; `make up` starts an embedded one"
+    )
+    url: str = Field(
+        default="http://127.0.0.1:8810",
+        pattern=r"^https?://[^\s/?#@]+/?$",
+        description="Scheme, host and port of the server",
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""), description="Its key (PILLARS__INFERENCE__API_KEY)"
+    )
+    model: str = Field(
+        default="SmolLM2-135M-Instruct",
+        min_length=1,
+        max_length=200,
+        description="The base model that the server must state; another one is refused",
+    )
+    adapter: str = Field(
+        default="",
+        max_length=200,
+        description="The LoRA adapter that it must state; empty for the base model alone",
+    )
+    model_digest: str = Field(
+        default="",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="SHA-256 of the base model's weights that the embedded server must state",
+    )
+    adapter_digest: str = Field(
+        default="",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="SHA-256 of the adapter's weights that the embedded server must state",
+    )
+    reading: Literal["letters", "json"] = Field(
+        default="letters",
+        description="letters: log-probabilities of one token; json: a generated answer, no scores",
+    )
+    timeout_ms: int = Field(
+        default=500, ge=10, le=60_000, description="Milliseconds of a call, repeats included"
+    )
+    max_in_flight: int = Field(
+        default=8, ge=1, le=256, description="Calls at a time in one process; more are refused"
+    )
+    breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="Failures in a row after which the server is left alone",
+    )
+    breaker_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="Seconds until it is tried again"
+    )
+
+
 class Email(Section):
     """How e-mails about change sets are sent. Without a host they are written to files."""
 
@@ -240,6 +296,7 @@ class PillarsConfig(Section):
     reports: Reports = Field(default_factory=Reports)
     governance: Governance = Field(default_factory=Governance)
     knowledge: Knowledge = Field(default_factory=Knowledge)
+    inference: Inference = Field(default_factory=Inference)
     email: Email = Field(default_factory=Email)
     observability: Observability = Field(default_factory=Observability)
     services: Services = Field(default_factory=Services)

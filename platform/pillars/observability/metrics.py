@@ -41,6 +41,21 @@ BROKER_UP = Gauge(
     "1 while the shared rate-limit store answers, 0 while limits are kept per process",
     multiprocess_mode="min",
 )
+INFERENCE_REQUESTS = Counter(
+    "pillars_inference_requests_total", "Calls of the language model", ["backend", "outcome"]
+)
+INFERENCE_LATENCY = Histogram(
+    "pillars_inference_duration_seconds",
+    "Time that a call of the language model took",
+    ["backend"],
+    buckets=LATENCY_BUCKETS,
+)
+INFERENCE_BREAKER = Gauge(
+    "pillars_inference_breaker_state",
+    "Circuit breaker of the language model: 0 closed, 1 half open, 2 open",
+    ["backend"],
+    multiprocess_mode="max",
+)
 RETRIED_WRITES = Counter(
     "pillars_event_write_retries_total", "Event writes repeated after a lost database connection"
 )

@@ -1,0 +1,68 @@
+"""The language model of this installation, as settings name it."""
+
+import os
+from functools import cache
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from mapping.inference import HttpChooser, InferenceOptions
+from mapping.inference.breaker import BreakerState
+from mapping.inference.failures import Outcome
+from pillars.observability.metrics import (
+    INFERENCE_BREAKER,
+    INFERENCE_LATENCY,
+    INFERENCE_REQUESTS,
+)
+
+_BREAKER_NUMBERS: dict[BreakerState, int] = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class PrometheusObserver:
+    """Counts calls for /metrics."""
+
+    def called(self, *, backend: str, outcome: Outcome, seconds: float) -> None:
+        """One call of `choose`."""
+        INFERENCE_REQUESTS.labels(backend, outcome).inc()
+        INFERENCE_LATENCY.labels(backend).observe(seconds)
+
+    def breaker(self, *, backend: str, state: BreakerState) -> None:
+        """The circuit breaker has changed."""
+        INFERENCE_BREAKER.labels(backend).set(_BREAKER_NUMBERS[state])
+
+
+def current_chooser() -> HttpChooser | None:
+    """The process's own chooser; None if `inference.backend` is `none`. Reaches no server yet."""
+    return _chooser_of(os.getpid())
+
+
+def inference_options() -> InferenceOptions | None:
+    """What the configuration says about the model's server; None for no server."""
+    section = settings.CONFIG.inference
+    if section.backend == "none":
+        return None
+    return InferenceOptions(
+        backend=section.backend,
+        url=section.url,
+        model=section.model,
+        adapter=section.adapter,
+        model_digest=section.model_digest,
+        adapter_digest=section.adapter_digest,
+        api_key=section.api_key.get_secret_value(),
+        reading=section.reading,
+        timeout_seconds=section.timeout_ms / 1000,
+        max_in_flight=section.max_in_flight,
+        breaker_failures=section.breaker_failures,
+        breaker_seconds=section.breaker_seconds,
+        salt_key=salted_hmac("mapping.inference", "cache", algorithm="sha256").digest(),
+    )
+
+
+@cache
+def _chooser_of(process: int) -> HttpChooser | None:
+    """By process: threads and connections do not survive a fork."""
+    options = inference_options()
+    if options is None:
+        return None
+    INFERENCE_BREAKER.labels(options.backend).set(0)
+    return HttpChooser(options, PrometheusObserver())
