@@ -25,6 +25,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access.keys.limiter import store
+from mapping.chooser import current_chooser
+from mapping.resolver.types import ChooserError
 from mapping.selectors import NoKnowledgeError, engine_in_force, versions_in_force
 from pillars.api.schema import open_problem_responses
 from pillars.observability.metrics import exposition
@@ -165,6 +167,17 @@ def _worker() -> str:
     return "ok"
 
 
+def _inference() -> str:
+    chooser = current_chooser()
+    if chooser is None:
+        return "ok"
+    try:
+        chooser.check()
+    except ChooserError as error:
+        return f"Labels that no rule knows wait for people. {error}"
+    return "ok"
+
+
 @cache
 def _pdf() -> str:
     try:
@@ -192,4 +205,5 @@ CHECKS: dict[str, Callable[[], str]] = {
     "broker": _broker,
     "worker": _worker,
     "pdf": _pdf,
+    "inference": _inference,
 }

@@ -25,6 +25,7 @@ class VllmBackend:
         self._options = options
         self._name = options.adapter or options.model
         self._tokens: dict[str, int] = {}
+        self._learned_of: Any = None
         self._fingerprint: str | None = None
 
     def verify(self, server: Transport, *, deadline: float) -> ModelIdentity:
@@ -33,7 +34,7 @@ class VllmBackend:
         parent = card.get("parent") if self._options.adapter else card.get("id")
         if parent != self._options.model:
             raise another_model(f"model {self._options.model!r} under {self._name!r}")
-        self._tokens = self._tokens or self._learn_tokens(server, card, deadline)
+        self._tokens = self._learn_tokens(server, card, deadline)
         self._fingerprint = self._stated_fingerprint(card)
         return ModelIdentity(
             backend=self._options.backend,
@@ -65,9 +66,8 @@ class VllmBackend:
         )
         self._check_same_model(answer)
         found: dict[str, float] = {}
-        for entry in objects(
-            inside(answer, "choices", 0, "logprobs", "content", 0, "top_logprobs")
-        ):
+        first = inside(answer, "choices", 0, "logprobs", "content", 0)
+        for entry in objects(inside(first, "top_logprobs")):
             letter = tokens.get(_token_id(entry.get("token")))
             if letter is not None:
                 found[letter] = log_prob(entry.get("logprob"))
@@ -84,9 +84,9 @@ class VllmBackend:
 
     def _check_same_model(self, answer: Any) -> None:
         same = inside(answer, "model") == self._name
-        if not same or (
-            self._fingerprint and answer.get("system_fingerprint") != self._fingerprint
-        ):
+        if self._fingerprint:
+            same = same and inside(answer, "system_fingerprint") == self._fingerprint
+        if not same:
             raise another_model(f"model {self._name!r} any more")
 
     def _learn_tokens(
@@ -94,6 +94,8 @@ class VllmBackend:
     ) -> dict[str, int]:
         """Two chats whose messages are the letters, the second one moved on by one letter: where
         their tokens differ stand the letters, and each must be found twice."""
+        if self._tokens and self._learned_of == card.get("root"):
+            return self._tokens
         moved = LETTERS[1:] + LETTERS[0]
         first, second = (self._tokens_of(server, text, deadline) for text in (LETTERS, moved))
         if len(first) != len(second):
@@ -103,6 +105,7 @@ class VllmBackend:
         expected = [tokens.get(letter) for letter in moved]
         if len(set(tokens.values())) != len(LETTERS) or [b for _, b in pairs] != expected:
             raise rubbish()
+        self._learned_of = card.get("root")
         return tokens
 
     def _tokens_of(self, server: Transport, letters: str, deadline: float) -> list[int]:

@@ -201,7 +201,7 @@ class Inference(Section):
         default=5,
         ge=1,
         le=100,
-        description="Failures in a row after which the server is left alone",
+        description="Failures in a row, after which it is left alone",
     )
     breaker_seconds: float = Field(
         default=5.0, gt=0, le=600, description="Seconds until it is tried again"
