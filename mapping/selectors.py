@@ -7,8 +7,9 @@ from django.db.models import QuerySet
 
 from mapping.engines import EngineInForce, Engines, NoKnowledgeError, pinned_serial
 from mapping.errors import UnknownEditionError
+from mapping.mode import mode_in_force
 from mapping.models import MappingEvent, MigratedLabels
-from mapping.versions import Versions
+from mapping.versions import Versions, VersionsNow
 from taxonomy.errors import NoReleaseError
 from taxonomy.models import KnowledgeRelease
 from taxonomy.selectors import KnowledgeDocuments, current_serial, documents_of
@@ -27,6 +28,7 @@ __all__ = [
     "release_in_force",
     "serial_in_force",
     "versions_in_force",
+    "versions_now",
     "with_label",
 ]
 _engines = Engines()
@@ -71,6 +73,11 @@ def versions_in_force(tenant: HasSchema | None = None) -> Versions:
     was made with the engine.
     """
     return engine_in_force(tenant).versions
+
+
+def versions_now(tenant: HasSchema | None = None) -> VersionsNow:
+    """The same with the mapping mode in force. Raises NoKnowledgeError, DatabaseError."""
+    return VersionsNow(**versions_in_force(tenant), mode=mode_in_force().mode)
 
 
 def check_edition(edition: str, tenant: HasSchema) -> None:

@@ -1,8 +1,9 @@
 """The snapshot of versions: what stands behind answers and reports, as one object.
 
 It is made once for each release (mapping.selectors keeps it beside the compiled engine) and must
-not be changed by whoever gets it. `manage.py show_versions`, GET /versions and reports have all of
-it; an answer of /map has the part that answered, and /health/ready names release and taxonomy.
+not be changed by whoever gets it. `manage.py show_versions` and GET /versions have all of it and
+the mapping mode, reports have all of it; an answer of /map has the part that answered, and
+/health/ready names release, taxonomy and mode.
 """
 
 from typing import TypedDict
@@ -22,6 +23,12 @@ class Versions(TypedDict):
     detectors: dict[str, str]  # detector -> version of its file
     model: str | None  # None: rules alone map
     calibrator: str | None
+
+
+class VersionsNow(Versions):
+    """The same with the mapping mode, which changes without a release."""
+
+    mode: str  # hybrid, model_first or rules_only
 
 
 class AnswerVersions(TypedDict):

@@ -23,7 +23,7 @@ from mapping.selectors import (
     NoKnowledgeError,
     check_edition,
     migrated_labels,
-    versions_in_force,
+    versions_now,
 )
 from pillars import problems
 from pillars.api.schema import (
@@ -231,15 +231,15 @@ class VersionsView(TenantApiView):
         tags=["Mapping"],
         summary="Every version in force",
         description=(
-            "Release, taxonomy, frameworks, crosswalks, detectors, model and calibrator. Answers "
-            "of /map have the part of it that answered, reports all of it."
+            "Release, taxonomy, frameworks, crosswalks, detectors, model, calibrator and mapping "
+            "mode. Answers of /map have the part of it that answered, reports all but the mode."
         ),
         responses={200: VERSIONS, **problem_responses()},
     )
     def get(self, request: Request) -> Response:
         """The snapshot."""
         try:
-            return Response(versions_in_force(self.caller(request).tenant))
+            return Response(versions_now(self.caller(request).tenant))
         except NoKnowledgeError:
             raise Problem("knowledge_unavailable") from None
 

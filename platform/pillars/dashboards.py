@@ -11,6 +11,7 @@ from access.keys.models import ApiKey
 from access.usage.models import KeyUse
 from access.users.models import User
 from audit.models import AuditEntry
+from mapping.mode import read_mode
 from mapping.models import Decision
 from mapping.overview import (
     DAYS,
@@ -181,6 +182,7 @@ def platform(person: User) -> dict[str, Any]:
     """The start page of the platform, with the person's work list."""
     release = current_release()
     return {
+        "mode": read_mode(),
         "tenant_states": _tenant_states(),
         "tenants_waiting": Tenant.objects.filter(
             state__in=(TenantState.PENDING, TenantState.PROVISIONING, TenantState.FAILED)

@@ -26,6 +26,7 @@ from rest_framework.views import APIView
 
 from access.keys.limiter import store
 from mapping.chooser import current_chooser
+from mapping.mode import MODES, mode_in_force
 from mapping.resolver.types import ChooserError
 from mapping.selectors import NoKnowledgeError, engine_in_force, versions_in_force
 from pillars.api.schema import open_problem_responses
@@ -40,7 +41,7 @@ REQUIRED = frozenset({"database", "knowledge"})
 _LIVE = {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]}
 _READY = {
     "type": "object",
-    "required": ["status", "parts", "failed", "versions"],
+    "required": ["status", "parts", "failed", "versions", "mode"],
     "properties": {
         "status": {"enum": ["ready", "degraded", "unavailable"]},
         "parts": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -50,6 +51,10 @@ _READY = {
             "required": ["release", "taxonomy"],
             "properties": {"release": {"type": "integer"}, "taxonomy": {"type": "string"}},
             "description": "The knowledge in force; null while there is none",
+        },
+        "mode": {
+            "enum": [*MODES, None],
+            "description": "The mapping mode in force; null while this process does not know it",
         },
     },
 }
@@ -104,6 +109,7 @@ class ReadyView(_OpenView):
         status = "unavailable" if failed & REQUIRED else "degraded" if failed else "ready"
         body = {
             "status": status, "parts": parts, "failed": sorted(failed), "versions": _versions(),
+            "mode": _mode(),
         }  # fmt: skip
         return Response(body, status=503 if status == "unavailable" else 200)
 
@@ -116,6 +122,7 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
             return problem(request, "missing_credentials", detail="Send the metrics token.")
+    _mode()  # sets the gauge, also in a process that maps nothing just now
     body, content_type = exposition()
     return HttpResponse(body, content_type=content_type)
 
@@ -147,6 +154,13 @@ def _versions() -> dict[str, Any] | None:
     except (NoKnowledgeError, DatabaseError):
         return None
     return {"release": versions["release"], "taxonomy": versions["taxonomy"]}
+
+
+def _mode() -> str | None:
+    try:
+        return mode_in_force().mode
+    except DatabaseError:
+        return None
 
 
 def _broker() -> str:

@@ -62,6 +62,7 @@ SHARED_APPS = [
     "pghistory",
     "taxonomy",
     "taxonomy.changes",
+    "mapping.switch",
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",

@@ -13,6 +13,7 @@ from audit.admin import register as audit
 from mapping.admin import register as events
 from mapping.onboarding.pages import register as onboarding
 from mapping.selectors import release_in_force
+from mapping.switch.admin import register as mode
 from pillars import dashboards
 from reporting.admin import register as reports
 from taxonomy.admin import register as knowledge
@@ -72,7 +73,9 @@ class TenantSite(_Site):
 platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
-for add in (tenants, platform_keys, people, knowledge, changes, proposing, onboarding, audit):
+for add in (
+    tenants, platform_keys, mode, people, knowledge, changes, proposing, onboarding, audit
+):  # fmt: skip
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):
     add(tenant_site)

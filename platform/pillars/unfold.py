@@ -45,6 +45,7 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Tenants", "domain", "tenants.Tenant"),
         _Page("API keys", "key", "keys.ApiKey"),
     ),
+    "Mapping": (_Page("Mapping mode", "tune", "switch.ModeChoice"),),
     "Knowledge": (
         _Page("Change sets", "edit_note", "changes.ChangeSet"),
         *_TENANT_PAGES["Knowledge"],

@@ -7,7 +7,14 @@ from django.db.models.signals import post_migrate
 from django.test import Client
 
 from access.users.models import User
-from access.users.roles import APPROVER, COMPLIANCE_OFFICER, CURATOR, PLATFORM_ROLES, TENANT_ROLES
+from access.users.roles import (
+    APPROVER,
+    COMPLIANCE_OFFICER,
+    CURATOR,
+    OPERATOR,
+    PLATFORM_ROLES,
+    TENANT_ROLES,
+)
 from audit.models import AuditEntry
 from tenants.context import tenant_context
 from tenants.services import suspend_tenant
@@ -76,7 +83,7 @@ def test_a_migration_brings_the_roles_of_every_schema_up_to_date(acme: DemoTenan
         post_migrate.send(sender=last, app_config=last, verbosity=0, using="default")
         return {group.name: group.permissions.count() for group in Group.objects.all()}
 
-    assert migrated().keys() == PLATFORM_ROLES.keys() == {CURATOR, APPROVER}
+    assert migrated().keys() == PLATFORM_ROLES.keys() == {CURATOR, APPROVER, OPERATOR}
     with tenant_context(acme.tenant):
         found = migrated()
     assert found.keys() == TENANT_ROLES.keys()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.test import Client
@@ -19,6 +20,7 @@ from access.users.services import ensure_user
 from audit.services import record
 from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
 from mapping.pins import pin_release, tenant_knowledge
+from mapping.switch.services import change_mode
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
 from taxonomy.changes import services as changes
@@ -85,8 +87,11 @@ def plant() -> World:
     ensure_user(username="operator", password=PASSWORD, superuser=True, actor=ACTOR)
     operator = User.objects.get(username="operator")
     change_set = changes.start(title="A change", reason="Everybody's.", author=operator)
+    # The mode of the file: what is planted changes nothing for other tests in this process.
+    choice = change_mode(mode=settings.CONFIG.mapping.mode, reason="Everybody's.", actor=ACTOR)
     for side in sides:
         side.ids["changes.changeset"] = change_set.pk
+        side.ids["switch.modechoice"] = choice.pk
     return World(*sides, operator=_session(operator))
 
 

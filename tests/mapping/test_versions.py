@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from mapping.engine.types import VersionInfo
+from mapping.mode import mode_in_force
 from mapping.selectors import engine_in_force, versions_in_force
 from mapping.versions import versions_of
 from taxonomy.selectors import current_documents
@@ -74,10 +75,11 @@ def test_every_item_of_a_batch_has_it(api: Api, acme: DemoTenant) -> None:
 
 
 def test_the_address_and_the_command_say_the_same(api: Api, acme: DemoTenant) -> None:
+    expected = {**versions_in_force(), "mode": mode_in_force().mode}
     for path in ("/versions", "/api/v1/versions"):
         answer = api("GET", path, acme.key)
         assert answer.status_code == 200
-        assert answer.json() == versions_in_force()
+        assert answer.json() == expected
     out = StringIO()
     call_command("show_versions", "--json", stdout=out)
-    assert json.loads(out.getvalue()) == versions_in_force()
+    assert json.loads(out.getvalue()) == expected

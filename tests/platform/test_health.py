@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from access.keys.limiter import store
@@ -63,6 +64,7 @@ def test_without_database_and_broker() -> None:
     assert ready["status"] == "unavailable"
     assert set(ready["failed"]) - {"pdf"} == {"database", "knowledge", "broker", "worker"}
     assert "DATABASE_URL" in ready["parts"]["database"]
+    assert ready["mode"] is None
     for name in ("map", "tenant", "admin"):
         assert found[name]["status"] == 503, name
         assert found[name]["headers"]["Retry-After"] == "2"
@@ -92,6 +94,7 @@ class TestReady:
         assert answer.json() == {
             "status": "ready", "parts": dict.fromkeys(CHECKS, "ok"), "failed": [],
             "versions": {"release": versions["release"], "taxonomy": "2026.11"},
+            "mode": settings.CONFIG.mapping.mode,
         }  # fmt: skip
 
     @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

@@ -6,13 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from mapping.selectors import NoKnowledgeError, versions_in_force
+from mapping.selectors import NoKnowledgeError, versions_now
 from tenants.models import Tenant
 from tenants.selectors import TenantRef
 
 
 class Command(BaseCommand):
-    """Thin caller of mapping.selectors.versions_in_force. Exit status 1: nothing is loaded."""
+    """Thin caller of mapping.selectors.versions_now. Exit status 1: nothing is loaded."""
 
     help = "Print the release in force: taxonomy, frameworks, crosswalks, detectors, model."
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            versions = versions_in_force(_tenant(options["tenant"]))
+            versions = versions_now(_tenant(options["tenant"]))
         except NoKnowledgeError as error:
             raise CommandError(str(error)) from None
         if options["json"]:

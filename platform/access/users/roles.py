@@ -4,6 +4,7 @@ ADMINISTRATOR = "Administrator"
 COMPLIANCE_OFFICER = "Compliance officer"
 CURATOR = "Knowledge curator"
 APPROVER = "Knowledge approver"
+OPERATOR = "Mapping operator"
 
 _READ_EVERYTHING = (
     "audit.view_auditentry",
@@ -27,9 +28,15 @@ TENANT_ROLES: dict[str, tuple[str, ...]] = {
 PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
     CURATOR: (
         "taxonomy.*:view", "changes.*:view", "changes.add_changeset", "changes.change_changeset",
-        "audit.view_auditentry",
+        "switch.view_modechoice", "audit.view_auditentry",
     ),
     APPROVER: (
-        "taxonomy.*:view", "changes.*:view", "changes.approve_changeset", "audit.view_auditentry",
+        "taxonomy.*:view", "changes.*:view", "changes.approve_changeset",
+        "switch.view_modechoice", "audit.view_auditentry",
+    ),
+    # Who may choose the mapping mode and turn the kill switch, as superusers may.
+    OPERATOR: (
+        "taxonomy.*:view", "switch.view_modechoice", "switch.add_modechoice",
+        "audit.view_auditentry",
     ),
 }  # fmt: skip

@@ -2,12 +2,13 @@
 
 import json
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from django.conf import settings
 from drf_spectacular.utils import OpenApiResponse
 
 from pillars import problems
+from pillars.config.schema import MappingMode
 
 _REF = "#/components/schemas/"
 MAPPING_EVENT = OpenApiResponse({"$ref": f"{_REF}MappingEvent"}, "The mapped event, as stored")
@@ -106,6 +107,7 @@ def _versions_component() -> dict[str, Any]:
         "detectors": {**by_name, "description": "Detector to its file's version"},
         "model": _nullable("string", description="null while rules alone map"),
         "calibrator": _nullable("string"),
+        "mode": {"enum": list(get_args(MappingMode)), "description": "Who maps"},
     }
     return {
         "type": "object",

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+MappingMode = Literal["hybrid", "model_first", "rules_only"]
 Hostname = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 
 
@@ -44,8 +45,10 @@ class Server(Section):
 class Mapping(Section):
     """How a detection becomes a canonical label."""
 
-    mode: Literal["rules_only"] = Field(
-        default="rules_only", description="Who maps: the rules of the detector files alone"
+    mode: MappingMode = Field(
+        default="rules_only",
+        description="Who maps where nobody has chosen: hybrid (rules, then the model for unknown "
+        "labels), model_first or rules_only",
     )
     confidence_threshold: Probability = Field(
         default=0.6, description="Mappings under this probability are not taken without review"

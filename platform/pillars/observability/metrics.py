@@ -56,6 +56,12 @@ INFERENCE_BREAKER = Gauge(
     ["backend"],
     multiprocess_mode="max",
 )
+MAPPING_MODE = Gauge(
+    "pillars_mapping_mode",
+    "1 for the mapping mode in force, 0 for the others",
+    ["mode"],
+    multiprocess_mode="mostrecent",  # of several processes, what was read last
+)
 RETRIED_WRITES = Counter(
     "pillars_event_write_retries_total", "Event writes repeated after a lost database connection"
 )
