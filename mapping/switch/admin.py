@@ -5,13 +5,17 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin import AdminSite
+from django.contrib.admin import VERTICAL, AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
+from unfold.widgets import (
+    UnfoldAdminRadioSelectWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
 from mapping.mode import read_mode
 from mapping.switch import services
@@ -45,7 +49,7 @@ class ModeForm(SwitchForm):
 
     mode = forms.ChoiceField(
         choices=[*Mode.choices, (_OF_FILE, "As pillars.yaml says (mapping.mode)")],
-        widget=forms.RadioSelect,
+        widget=UnfoldAdminRadioSelectWidget(radio_style=VERTICAL),
     )
     field_order = ("mode", "reason", "confirm")
 

@@ -277,7 +277,9 @@ TENANT_LISTS = (
     "taxonomy/detectormap",
     "taxonomy/control",
 )  # fmt: skip
-PLATFORM_LISTS = ("tenants/tenant", "keys/apikey", "users/user", "audit/auditentry")
+PLATFORM_LISTS = (
+    "tenants/tenant", "keys/apikey", "users/user", "audit/auditentry", "switch/modechoice",
+)  # fmt: skip
 
 
 def send_searches(person: Person, lists: tuple[str, ...], canary: str) -> set[int]:
@@ -292,6 +294,9 @@ def send_searches(person: Person, lists: tuple[str, ...], canary: str) -> set[in
     seen.add(person.post("/admin/keys/apikey/add/", {"name": canary, "expires_on": canary}))
     form = {"framework": canary, "period_start": canary, "period_end": canary}
     seen.add(person.post("/admin/reporting/report/add/", form))
+    for page in ("choose", "kill-switch/on", "kill-switch/off"):  # not confirmed, so refused
+        form = {"mode": canary, "reason": canary, "confirm": ""}
+        seen.add(person.post(f"/admin/switch/modechoice/{page}/", form))
     pins = "/admin/mapping/knowledgepin"
     choice = {"note": canary, "seen": canary, "newest": canary}
     for page, form in (
