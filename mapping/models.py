@@ -210,3 +210,132 @@ class KnowledgePin(models.Model):
 
     def __str__(self) -> str:
         return f"Choice {self.number}"
+
+
+class LabelDecision(models.Model):
+    """What a person of this tenant decided a detector's label to mean, where no rule maps it.
+
+    The rows are the history: of those with the same detector, version and label the one with the
+    highest number counts, and a `withdrawn` one says that nothing is decided any more. Numbers
+    are given under a lock, so they are committed in their order.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    number = models.PositiveIntegerField(unique=True, help_text="The tenant's decisions in order")
+    detector = models.CharField(max_length=100)
+    detector_version = models.CharField(  # noqa: DJ001 - any version, not an empty one
+        max_length=128, null=True, help_text="None: any version"
+    )
+    label = models.CharField(max_length=300, null=True)  # noqa: DJ001 - known by its hash alone
+    digest = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    canonical = ArrayField(
+        models.CharField(max_length=100), help_text="None: the label states no finding"
+    )
+    taxonomy = models.CharField(max_length=32, help_text="Edition in force when it was decided")
+    note = models.CharField(max_length=300, blank=True, help_text="Why, in the person's words")
+    decided_by = models.CharField(max_length=200, help_text="user:NAME or system:NAME")
+    decided_at = models.DateTimeField(auto_now_add=True)
+    withdrawn = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("-number",)
+        verbose_name = "label decision"
+        permissions = [("suggest_labeldecision", "Can suggest a label decision for everybody")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(label=None) ^ models.Q(digest=None),
+                name="decision_label_or_digest",
+            )
+        ]
+        indexes = [models.Index(fields=["detector", "label"], name="decision_of_a_label")]
+        triggers = append_only()
+
+    def __str__(self) -> str:
+        return f"{self.detector}: {self.label or 'a text kept as hash'}"
+
+    @property
+    def meaning(self) -> str:
+        """The canonical labels, or that there is none."""
+        return ", ".join(self.canonical) or "not a finding"
+
+
+class ReviewReason(models.TextChoices):
+    """Why a person is asked."""
+
+    FALLBACK = "fallback", "Unknown label"
+    REVIEW = "review", "Uncertain"
+
+
+class ReviewState(models.TextChoices):
+    """Where an item of the review queue stands."""
+
+    OPEN = "open", "Open"
+    DECIDED = "decided", "Decided"
+    DISMISSED = "dismissed", "Dismissed"
+
+
+class ReviewItem(models.Model):
+    """A detector's label that waits for a person, with how often it came.
+
+    Counted from the events by mapping.review.sweep. Empty `label` and `digest`: the events of all
+    labels beyond the limits of `review` in the configuration.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    detector = models.CharField(max_length=100)
+    detector_version = models.CharField(max_length=128, blank=True)
+    label = models.CharField(max_length=300, blank=True)
+    digest = models.CharField(
+        max_length=64, blank=True, help_text="Keyed hash of a text that may not be recorded"
+    )
+    reason = models.CharField(max_length=8, choices=ReviewReason.choices)
+    state = models.CharField(max_length=9, choices=ReviewState.choices, default=ReviewState.OPEN)
+    events = models.PositiveBigIntegerField(help_text="Events with this label")
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    lowest_confidence = models.FloatField()
+    last_confidence = models.FloatField(help_text="That the mapping is right, 0 to 1")
+    candidates = models.JSONField(
+        default=list, help_text="[canonical label, probability], up to five, the likeliest first"
+    )
+    release = models.PositiveIntegerField(help_text="Serial of the release that mapped it last")
+    priority = models.GeneratedField(
+        expression=models.F("events") * (models.Value(1.0) - models.F("last_confidence")),
+        output_field=models.FloatField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        ordering = ("-priority", "id")
+        verbose_name = "review item"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["detector", "detector_version", "label", "digest"],
+                name="review_item_once",
+            )
+        ]
+        indexes = [models.Index(fields=["state", "-priority", "id"], name="review_queue")]
+
+    def __str__(self) -> str:
+        return f"{self.detector}: {self.label or 'a text kept as hash'}"
+
+
+class ReviewCursor(models.Model):
+    """How far the events are counted in the review items: one row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    position = models.UUIDField(help_text="Events up to here are counted, save late ones")
+    generation = models.PositiveIntegerField(default=0, help_text="Grows when all is counted anew")
+    moved_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return str(self.position)
+
+
+class ReviewSeen(models.Model):
+    """A recent event that is counted, so that it is not counted twice (mapping.review.sweep)."""
+
+    event_id = models.UUIDField(primary_key=True, editable=False)
+
+    def __str__(self) -> str:
+        return str(self.event_id)

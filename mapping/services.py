@@ -16,6 +16,7 @@ from django.conf import settings
 
 from mapping.earlier import in_edition
 from mapping.engine import (
+    Decisions,
     DetectorOutput,
     Engine,
     MappingResult,
@@ -32,6 +33,7 @@ from mapping.onboarding.drafting import (
     write_detector,
 )
 from mapping.onboarding.lists import read_label_list
+from mapping.review.in_force import decisions_in_force
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
 from pillars.observability import metrics
@@ -85,9 +87,10 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     see selectors.check_edition.
     """
     in_force = engine_in_force(origin.tenant)
+    decisions = decisions_in_force(origin.tenant)
     hash_text = _hasher(origin.tenant)
     now = datetime.now(UTC)
-    return [_map_one(in_force, origin, item, hash_text, now) for item in items]
+    return [_map_one(in_force, decisions, origin, item, hash_text, now) for item in items]
 
 
 def store_items(*, mapped: Sequence[MappedItem]) -> None:
@@ -219,6 +222,7 @@ def _decoded(text: str) -> str:
 
 def _map_one(
     in_force: EngineInForce,
+    decisions: Decisions,
     origin: Origin,
     item: MapItem,
     hash_text: Callable[[str], str],
@@ -233,6 +237,7 @@ def _map_one(
             label_descriptions=item.label_descriptions,
         ),
         hash_text=hash_text,
+        decisions=decisions,
     )
     row = _row(in_force, origin, item, result, hash_text, now)
     response = _response(in_force, origin, result, row)

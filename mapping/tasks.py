@@ -12,6 +12,7 @@ from audit.services import record
 from mapping.editions import carry_on, overdue_runs
 from mapping.models import MigrationRun, RunState
 from mapping.partitions import drop_expired, ensure_partitions
+from mapping.review.sweep import sweep
 from pillars import queue
 from tenants.context import reset, tenant_context
 from tenants.selectors import TenantRef, active_tenants
@@ -19,6 +20,7 @@ from tenants.tasks import TenantTask
 
 # A task does batches for so long and then sends itself again, so that others get their turn.
 SLICE_SECONDS = 60.0
+REVIEW_SECONDS = 20.0  # less than the pause between two sweeps
 # A batch takes well under a second: a run that stood still for so long has lost its worker.
 STALE = timedelta(minutes=3)
 
@@ -68,3 +70,19 @@ def sweep_migrations() -> int:
             queue.dispatch("mapping.migrate_tenant", tenant_id=str(tenant.id), run_id=str(run_id))
         sent += len(waiting)
     return sent
+
+
+@shared_task(name="mapping.sweep_reviews")
+def sweep_reviews() -> None:
+    """One task for each tenant: its new events are counted in its review queue."""
+    reset()
+    for tenant_id in active_tenants().values_list("id", flat=True):
+        queue.dispatch("mapping.sweep_reviews_of_tenant", tenant_id=str(tenant_id))
+
+
+@shared_task(base=TenantTask, name="mapping.sweep_reviews_of_tenant")
+def sweep_reviews_of_tenant(*, tenant_id: str) -> None:
+    """Count for a while (see review.sweep); what is left is for the next time."""
+    counted = sweep(seconds=REVIEW_SECONDS)
+    if counted:
+        log.info("reviews_swept", tenant_id=tenant_id, count=counted)

@@ -211,6 +211,20 @@ class Inference(Section):
     )
 
 
+class Review(Section):
+    """How much the queue of labels that wait for a person keeps apart."""
+
+    labels_per_detector: int = Field(
+        default=1_000,
+        ge=10,
+        le=100_000,
+        description="Labels of one detector, by name and by hash each; the rest is counted as one",
+    )
+    detectors: int = Field(
+        default=500, ge=10, le=10_000, description="Detectors; labels of further ones count as one"
+    )
+
+
 class Email(Section):
     """How e-mails about change sets are sent. Without a host they are written to files."""
 
@@ -300,6 +314,7 @@ class PillarsConfig(Section):
     governance: Governance = Field(default_factory=Governance)
     knowledge: Knowledge = Field(default_factory=Knowledge)
     inference: Inference = Field(default_factory=Inference)
+    review: Review = Field(default_factory=Review)
     email: Email = Field(default_factory=Email)
     observability: Observability = Field(default_factory=Observability)
     services: Services = Field(default_factory=Services)

@@ -1,0 +1,1 @@
+"""The review queue: labels that wait for a person, and what the tenant's people decided."""
