@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mapping.engine.formats import UNPARSED
-from mapping.engine.labels import MAX_LABEL_CHARS, recordable_label
+from mapping.engine.labels import recordable_label
 from mapping.engine.readers import compile_verdict, is_verdict, threshold_of
 from mapping.engine.sink import Sink
 from mapping.engine.values import number
@@ -172,36 +172,3 @@ def read_bare(
     if read:
         sink.recipe = "bare labels"
     return read
-
-
-def _no_rule(text: str) -> LabelRule | None:
-    return None
-
-
-def read_foreign(value: Any, text: str | None, threshold: float, sink: Sink) -> None:
-    """Names the labels of a detector that has no file, as far as the shape is obvious."""
-    if value is UNPARSED:
-        if text is not None and len(text) <= MAX_LABEL_CHARS * 10:
-            pieces = pieces_of(text)
-            if pieces and all(looks_like_label(piece) for piece in pieces):
-                for piece in pieces:
-                    sink.add(piece)
-    elif isinstance(value, list | tuple):
-        if not _read_strings(list(value), _no_rule, sink):
-            _name_records(list(value), sink)
-    elif isinstance(value, dict):
-        if is_failure(value):
-            sink.failures += 1
-        elif not _read_object(value, _no_rule, threshold, sink):
-            _name_records([value], sink)
-
-
-def _name_records(items: list[Any], sink: Sink) -> None:
-    for item in items:
-        if isinstance(item, dict):
-            for member in LABEL_MEMBERS:
-                text = item.get(member)
-                if isinstance(text, str) and text:
-                    score = number(item.get("score"))
-                    sink.add(text, score if score is not None and 0 <= score <= 1 else None)
-                    break

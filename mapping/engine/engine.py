@@ -2,16 +2,18 @@
 
 from typing import Any, Final
 
-from mapping.engine.bare import is_failure, read_foreign
+from mapping.engine.bare import is_failure
 from mapping.engine.decide import Answer, controls_of, decide, error_answer, keyed_hash
 from mapping.engine.decisions import Decisions, apply_decisions
 from mapping.engine.descriptions import apply_descriptions
 from mapping.engine.detectors import DEFAULT_THRESHOLD, DetectorMap
+from mapping.engine.foreign import read_foreign
 from mapping.engine.knowledge import Knowledge
 from mapping.engine.labels import recordable_label
 from mapping.engine.recipes import parse
 from mapping.engine.sink import Sink
 from mapping.engine.types import (
+    FLAGGED,
     MODEL_ERROR,
     SEVERITIES,
     UNKNOWN,
@@ -32,6 +34,7 @@ class Engine:
         self.knowledge = knowledge
         self.threshold = threshold
         self._error_rank = knowledge.severities[MODEL_ERROR]
+        self._flagged_rank = knowledge.severities[FLAGGED]
 
     def map(
         self, output: DetectorOutput, hash_text: HashText, decisions: Decisions | None = None
@@ -89,10 +92,10 @@ class Engine:
     ) -> Answer:
         """A detector without a file: its labels are named, and mapped only if described."""
         parsed = parse(output.output)
-        read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, sink)
-        if sink.failures:
+        read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, self._flagged_rank, sink)
+        if sink.failures and not sink.hits:
             return error_answer(self._error_rank, stated=True)
-        if not sink.hits:
+        if not (sink.hits or sink.cleared):
             answer = Answer()
             answer.decision = "fallback"
             answer.confidence = 0.0
@@ -171,6 +174,10 @@ def _notes(sink: Sink, detector: DetectorMap | None) -> str | None:
         parts.append("no detector file for this detector")
     elif sink.recipe is not None:
         parts.append(f"read as {sink.recipe}")
+    if sink.ignored:
+        parts.append(f"{sink.ignored} members ignored")
+    if sink.under:
+        parts.append(f"{sink.under} scores under the threshold")
     if sink.unreadable:
         parts.append(f"{sink.unreadable} records unreadable")
     if sink.failures:

@@ -9,7 +9,10 @@ from mapping.engine.vocabulary import LabelRule
 class Sink:
     """Readers report here. Holds raw label texts, so it never outlives the call."""
 
-    __slots__ = ("dismissed", "dropped", "failures", "hits", "recipe", "unreadable")
+    __slots__ = (
+        "cleared", "dismissed", "dropped", "failures", "hits", "ignored", "recipe", "under",
+        "unreadable",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         # Rule (or text of an unknown label) -> [best score or None, highest severity rank or -1,
@@ -19,6 +22,9 @@ class Sink:
         self.failures = 0  # records in which the detector itself says that it failed
         self.dropped = 0  # distinct labels over MAX_FINDINGS
         self.dismissed = 0  # labels that state no finding, as a person has decided
+        self.cleared = False  # it was stated that nothing was found
+        self.ignored = 0  # members that nobody could make sense of (detectors without a file)
+        self.under = 0  # scores under the threshold (detectors without a file)
         self.recipe: str | None = None
 
     def add(self, key: LabelRule | str, score: float | None = None, severity: int = -1) -> None:

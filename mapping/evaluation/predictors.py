@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from mapping.engine import DetectorOutput, Engine, Knowledge
-from mapping.engine.bare import read_foreign
 from mapping.engine.descriptions import CONFIDENCE as DESCRIBED
 from mapping.engine.detectors import DEFAULT_THRESHOLD
+from mapping.engine.foreign import read_foreign
 from mapping.engine.formats import UNPARSED
 from mapping.engine.propose import Proposer, spelling
 from mapping.engine.recipes import parse
@@ -106,7 +106,7 @@ def source_labels(output: Any) -> list[str]:
     if parsed.value is UNPARSED and parsed.text is not None and "\n" not in parsed.text.strip():
         return [parsed.text.strip()]
     sink = Sink()
-    read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, sink)
+    read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, 0, sink)
     found = [key for key in sink.hits if isinstance(key, str)]
     if not found and isinstance(output, str) and "\n" not in output.strip():
         return [output.strip()]  # brackets round a label are no list: `[GEval]`

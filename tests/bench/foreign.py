@@ -105,9 +105,7 @@ def wanted_labels(name: str, case: dict[str, Any], words: Vocabulary) -> set[str
     detector = knowledge().find_detector(name, case.get("detector_version"))
     assert detector is not None
     detector.reader.read(parse(case["output"]), sink)
-    keys = [
-        key for key in sink.hits if isinstance(key, str) or key.kind in ("finding", "unmapped")
-    ]
+    keys = [key for key in sink.hits if isinstance(key, str) or key.kind in ("finding", "unmapped")]
     specific = [key for key in keys if isinstance(key, LabelRule) and not key.generic]
     return _spelt((k for k in keys if isinstance(k, str) or not (k.generic and specific)), words)
 
@@ -142,12 +140,14 @@ def read_unknown(output: Any, words: Vocabulary) -> tuple[str, set[str]]:
         return digests.setdefault(hash_text(text), text) and hash_text(text)
 
     result = engine().map(DetectorOutput(UNKNOWN_DETECTOR, output), remember)
+    findings = [one for one in result.findings if one.method != "error"]
     labels = [
         one.source_label or digests[one.source_digest or ""]
-        for one in result.findings
-        if one.method != "error"
+        for one in findings
+        if one.canonical != FLAGGED
     ]
-    return result.decision, _spelt(labels, words)
+    verdict = {VERDICT for one in findings if one.canonical == FLAGGED}
+    return result.decision, _spelt(labels, words) | verdict
 
 
 def table(tallies: dict[str, Tally]) -> Iterator[str]:
