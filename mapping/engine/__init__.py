@@ -8,6 +8,7 @@ from mapping.engine.decisions import DecidedLabel, Decisions
 from mapping.engine.engine import Engine
 from mapping.engine.knowledge import Knowledge
 from mapping.engine.labels import recordable_label, recordable_ref
+from mapping.engine.thresholds import Layer, Thresholds
 from mapping.engine.types import (
     DetectorOutput,
     Finding,
@@ -24,7 +25,9 @@ __all__ = [
     "Finding",
     "Knowledge",
     "KnowledgeError",
+    "Layer",
     "MappingResult",
+    "Thresholds",
     "VersionInfo",
     "recordable_label",
     "recordable_ref",

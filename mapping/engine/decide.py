@@ -5,6 +5,7 @@ from typing import Final
 
 from mapping.engine.labels import recordable_label
 from mapping.engine.sink import Sink
+from mapping.engine.thresholds import ThresholdFor
 from mapping.engine.types import (
     MODEL_ERROR,
     NEEDS_REVIEW,
@@ -62,19 +63,25 @@ def error_answer(rank: int, *, stated: bool) -> Answer:
     return answer
 
 
-def decide(sink: Sink, threshold: float, hash_text: HashText) -> Answer:
-    """The answer for an output that could be read."""
+def decide(sink: Sink, threshold_for: ThresholdFor, hash_text: HashText) -> Answer:
+    """The answer for an output that could be read.
+
+    It is `mapped` if any finding is as certain as the threshold of its canonical label wants.
+    """
     answer = Answer()
     specific = any(_is_specific(key) for key in sink.hits)
-    lowest = best = -1.0
+    lowest = -1.0
+    certain = False
     for key, (score, stated, count) in sink.hits.items():
         if isinstance(key, str) or key.kind == "unmapped":
             _add_unknown(answer, key, score, stated, count, hash_text)
         elif key.kind == "finding" and not (key.generic and specific):
             confidence = key.confidence
             lowest = confidence if lowest < 0 else min(lowest, confidence)
-            best = max(best, confidence)
             for canonical, default in key.targets:
+                # A confidence of 1 reaches any threshold: most rules ask for none.
+                if not certain and (confidence >= 1.0 or confidence >= threshold_for(canonical)):
+                    certain = True
                 rank = default if stated < 0 else stated
                 answer.add(
                     Finding(
@@ -84,9 +91,9 @@ def decide(sink: Sink, threshold: float, hash_text: HashText) -> Answer:
                     rank,
                     1.0 if score is None else score,
                 )  # fmt: skip
-    if best >= 0:
+    if lowest >= 0:
         answer.confidence = lowest
-        answer.decision = _decision(answer.scores, best < threshold)
+        answer.decision = _decision(answer.scores, not certain)
     elif answer.findings:
         answer.confidence = 0.0
         answer.decision = "fallback"

@@ -12,6 +12,7 @@ from mapping.engine.knowledge import Knowledge
 from mapping.engine.labels import recordable_label
 from mapping.engine.recipes import parse
 from mapping.engine.sink import Sink
+from mapping.engine.thresholds import DEFAULT, Layer, ThresholdFor, Thresholds
 from mapping.engine.types import (
     FLAGGED,
     MODEL_ERROR,
@@ -29,30 +30,38 @@ UNRECORDABLE: Final = "unrecordable"
 class Engine:
     """Maps outputs by the rules of the detector files. Thread-safe: holds no state of a call."""
 
-    def __init__(self, knowledge: Knowledge, threshold: float = 0.6) -> None:
-        """Mappings that are less certain than `threshold` are answered with decision `review`."""
+    def __init__(self, knowledge: Knowledge, threshold: float = DEFAULT) -> None:
+        """Mappings that are less certain than `threshold` are answered with decision `review`.
+
+        It holds for calls that bring no thresholds of their own.
+        """
         self.knowledge = knowledge
-        self.threshold = threshold
+        self._thresholds = Thresholds(Layer(threshold))
         self._error_rank = knowledge.severities[MODEL_ERROR]
         self._flagged_rank = knowledge.severities[FLAGGED]
 
     def map(
-        self, output: DetectorOutput, hash_text: HashText, decisions: Decisions | None = None
+        self,
+        output: DetectorOutput,
+        hash_text: HashText,
+        decisions: Decisions | None = None,
+        thresholds: Thresholds | None = None,
     ) -> MappingResult:
         """Maps one output. Never raises on any output: what cannot be read is OTHER.ModelError.
 
         `hash_text` is a keyed hash for strings that may not be recorded. `decisions` are those of
-        the caller on labels that no rule maps.
+        the caller on labels that no rule maps, `thresholds` those of the caller.
         """
+        limits = self._thresholds if thresholds is None else thresholds
         detector: DetectorMap | None = None
         try:
             detector = self.knowledge.find_detector(output.detector, output.detector_version)
             shape = _shape(output.output)
             sink = Sink()
             if detector is None:
-                answer = self._foreign(output, sink, hash_text, decisions)
+                answer = self._foreign(output, sink, hash_text, decisions, limits)
             else:
-                answer = self._known(detector, output, sink, hash_text, decisions)
+                answer = self._known(detector, output, sink, hash_text, decisions, limits)
             notes = _notes(sink, detector)
             if answer.decision == "error" and isinstance(output.output, str) and output.output:
                 shape["digest"] = keyed_hash(output.output, hash_text)
@@ -69,12 +78,14 @@ class Engine:
         sink: Sink,
         hash_text: HashText,
         decisions: Decisions | None,
+        limits: Thresholds,
     ) -> Answer:
         parsed = parse(output.output)
         read = detector.reader.read(parsed, sink)
         if read and decisions:
             self._apply(decisions, (detector.name, output.detector), output, sink, hash_text)
-        answer = self._decide(output, sink, hash_text) if read else None
+        limit = limits.for_detector(detector.name)
+        answer = self._decide(output, sink, hash_text, limit) if read else None
         if answer is not None and answer.decision != "safe":
             return answer
         # A verdict of "nothing found" counts only if nothing failed beside it.
@@ -89,6 +100,7 @@ class Engine:
         sink: Sink,
         hash_text: HashText,
         decisions: Decisions | None,
+        limits: Thresholds,
     ) -> Answer:
         """A detector without a file: its labels are named, and mapped only if described."""
         parsed = parse(output.output)
@@ -102,10 +114,10 @@ class Engine:
             answer.rank = SEVERITIES.index("low")
             answer.scores[UNKNOWN] = 0.0
             return answer
+        name = _name(output.detector) or UNRECORDABLE
         if decisions:
-            name = _name(output.detector) or UNRECORDABLE
             self._apply(decisions, (name,), output, sink, hash_text)
-        return self._decide(output, sink, hash_text)
+        return self._decide(output, sink, hash_text, limits.for_detector(name))
 
     def _apply(
         self,
@@ -118,11 +130,13 @@ class Engine:
         tables = decisions.tables(names, output.detector_version)
         apply_decisions(sink, tables, self.knowledge.severities, hash_text)
 
-    def _decide(self, output: DetectorOutput, sink: Sink, hash_text: HashText) -> Answer:
+    def _decide(
+        self, output: DetectorOutput, sink: Sink, hash_text: HashText, limit: ThresholdFor
+    ) -> Answer:
         if output.label_descriptions:
             known = self.knowledge
             apply_descriptions(sink, output.label_descriptions, known.aliases, known.severities)
-        return decide(sink, self.threshold, hash_text)
+        return decide(sink, limit, hash_text)
 
     def _result(
         self,
