@@ -1,17 +1,8 @@
-"""Lexical retrieval: cosine of TF-IDF vectors of character n-grams (Salton and Buckley 1988).
-
-N-grams of 3 to 5 characters are taken inside words, their ends marked, so that plurals, compounds
-and other spellings of one word are near each other (Cavnar and Trenkle 1994).
-"""
+"""Lexical retrieval alone, as a baseline: see mapping.resolver.lexical."""
 
 import heapq
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Final, NamedTuple
 
-from mapping.engine.propose import words
 from mapping.evaluation.cases import Question
 from mapping.evaluation.predictors import (
     Known,
@@ -21,11 +12,8 @@ from mapping.evaluation.predictors import (
     merge,
     source_labels,
 )
+from mapping.resolver.lexical import Bag, LexicalIndex, bag
 
-_SIZES: Final = (3, 4, 5)
-_NAME_WEIGHT: Final = 2.0  # as in mapping.engine.propose
-# An n-gram that stands in more of the taxonomy's texts than this share tells little and costs most.
-_MOST_TEXTS: Final = 0.2
 _RANKED: Final = 5
 _ENOUGH: Final = 60  # nearest texts to keep for a question; the rest is worked out when needed
 
@@ -46,22 +34,11 @@ class LexicalPredictor:
     """
 
     def __init__(self, known: Known, *, examples: bool) -> None:
-        canonical = {
-            name: _bag((name, *entry["aliases"]), entry["meaning"])
-            for name, entry in known.taxonomy["labels"].items()
-        }
-        frequency = Counter(gram for bag in canonical.values() for gram in bag)
-        total = len(canonical)
-        self._idf = {
-            gram: math.log((1 + total) / (1 + count)) + 1 if count <= _MOST_TEXTS * total else 0.0
-            for gram, count in frequency.items()
-        }
-        self._unseen = math.log(1 + total) + 1
+        self._index = LexicalIndex(known.taxonomy)
         self._texts: list[_Text] = []
         self._cache: dict[tuple[str, str], list[tuple[int, float]]] = {}
-        self._index: dict[str, list[tuple[int, float]]] = {}
-        for name, bag in canonical.items():
-            self._add(_Text((name,), frozenset()), bag)
+        for name, text in self._index.labels.items():
+            self._add(_Text((name,), frozenset()), text)
         self._method = "examples" if examples else "lexical"
         if examples:
             self._add_examples(known)
@@ -72,23 +49,11 @@ class LexicalPredictor:
             key = ((one.label, *one.aliases), one.meaning, one.answer)
             owners.setdefault(key, set()).add(one.detector)
         for (names, meaning, answer), detectors in owners.items():
-            self._add(_Text(answer, frozenset(detectors)), _bag(names, meaning))
+            self._add(_Text(answer, frozenset(detectors)), bag(names, meaning))
 
-    def _add(self, text: _Text, bag: Mapping[str, float]) -> None:
-        number = len(self._texts)
+    def _add(self, text: _Text, words: Bag) -> None:
         self._texts.append(text)
-        for gram, weight in self._vector(bag).items():
-            self._index.setdefault(gram, []).append((number, weight))
-
-    def _vector(self, bag: Mapping[str, float]) -> dict[str, float]:
-        """Unit vector of TF-IDF weights."""
-        weights = {
-            gram: count * idf
-            for gram, count in bag.items()
-            if (idf := self._idf.get(gram, self._unseen))
-        }
-        norm = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
-        return {gram: weight / norm for gram, weight in weights.items()} if norm else {}
+        self._index.add(words)
 
     def predict(self, question: Question, held_out: Names) -> Prediction:
         """See Predictor."""
@@ -112,10 +77,7 @@ class LexicalPredictor:
 
         Of texts equally near, the taxonomy's come first, then those of the first file.
         """
-        scores: dict[int, float] = {}
-        for gram, weight in self._vector(_bag((label,), description)).items():
-            for number, other in self._index.get(gram, ()):
-                scores[number] = scores.get(number, 0.0) + weight * other
+        scores = self._index.cosines(label, description)
         pairs = ((-round(score, 9), number) for number, score in scores.items())
         best = heapq.nsmallest(len(scores) if count is None else count, pairs)
         return [(number, min(-score, 1.0)) for score, number in best]
@@ -136,23 +98,3 @@ class LexicalPredictor:
             if len(ranking) >= _RANKED:
                 break
         return ranking, nearest
-
-
-def _bag(names: Iterable[str], meaning: str) -> dict[str, float]:
-    """N-grams with their counts; those of names and aliases count double."""
-    bag: dict[str, float] = {}
-    for text, weight in (*((name, _NAME_WEIGHT) for name in names), (meaning, 1.0)):
-        for word in words(text):
-            for gram in _grams(word):
-                bag[gram] = bag.get(gram, 0.0) + weight
-    return bag
-
-
-@lru_cache(maxsize=20_000)
-def _grams(word: str) -> tuple[str, ...]:
-    """N-grams of a word: ` word ` with its ends marked by a space; short words are kept whole."""
-    padded = f" {word} "
-    found = [
-        padded[start : start + size] for size in _SIZES for start in range(len(padded) - size + 1)
-    ]
-    return tuple(found) or (padded,)

@@ -1,0 +1,89 @@
+"""Lexical likeness: cosine of TF-IDF vectors of character n-grams (Salton and Buckley 1988).
+
+N-grams of 3 to 5 characters are taken inside words, their ends marked, so that plurals, compounds
+and other spellings of one word are near each other (Cavnar and Trenkle 1994).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from mapping.engine.propose import words
+
+_SIZES: Final = (3, 4, 5)
+_NAME_WEIGHT: Final = 2.0  # as in mapping.engine.propose
+# An n-gram that stands in more of the taxonomy's texts than this share tells little and costs most.
+_MOST_TEXTS: Final = 0.2
+
+Bag = Mapping[str, float]
+
+
+class LexicalIndex:
+    """Texts that are searched. How rare an n-gram is, is counted in the taxonomy alone.
+
+    So nothing of a detector's file, which may be held out, can show.
+    """
+
+    def __init__(self, taxonomy: Mapping[str, Any]) -> None:
+        """`taxonomy`: the parsed file of an edition. Holds no text yet: see `add`."""
+        self.labels = {
+            name: bag((name, *entry["aliases"]), entry["meaning"])
+            for name, entry in taxonomy["labels"].items()
+        }
+        frequency = Counter(gram for one in self.labels.values() for gram in one)
+        total = len(self.labels)
+        self._idf = {
+            gram: math.log((1 + total) / (1 + count)) + 1 if count <= _MOST_TEXTS * total else 0.0
+            for gram, count in frequency.items()
+        }
+        self._unseen = math.log(1 + total) + 1
+        self._index: dict[str, list[tuple[int, float]]] = {}
+        self._size = 0
+
+    def add(self, text: Bag) -> int:
+        """Take a text in; its number."""
+        number = self._size
+        self._size += 1
+        for gram, weight in self._vector(text).items():
+            self._index.setdefault(gram, []).append((number, weight))
+        return number
+
+    def cosines(self, label: str, description: str) -> dict[int, float]:
+        """Number of a text -> cosine, of texts that share anything with the query."""
+        scores: dict[int, float] = {}
+        for gram, weight in self._vector(bag((label,), description)).items():
+            for number, other in self._index.get(gram, ()):
+                scores[number] = scores.get(number, 0.0) + weight * other
+        return {number: min(score, 1.0) for number, score in scores.items()}
+
+    def _vector(self, text: Bag) -> dict[str, float]:
+        """Unit vector of TF-IDF weights."""
+        weights = {
+            gram: count * idf
+            for gram, count in text.items()
+            if (idf := self._idf.get(gram, self._unseen))
+        }
+        norm = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
+        return {gram: weight / norm for gram, weight in weights.items()} if norm else {}
+
+
+def bag(names: Iterable[str], meaning: str) -> dict[str, float]:
+    """N-grams with their counts; those of names and aliases count double."""
+    found: dict[str, float] = {}
+    for text, weight in (*((name, _NAME_WEIGHT) for name in names), (meaning, 1.0)):
+        for word in words(text):
+            for gram in _grams(word):
+                found[gram] = found.get(gram, 0.0) + weight
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def _grams(word: str) -> tuple[str, ...]:
+    """N-grams of a word: ` word ` with its ends marked by a space; short words are kept whole."""
+    padded = f" {word} "
+    found = [
+        padded[start : start + size] for size in _SIZES for start in range(len(padded) - size + 1)
+    ]
+    return tuple(found) or (padded,)
