@@ -28,9 +28,18 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from access.keys.models import ApiKey
-from mapping.models import KnowledgePin, MappingEvent, MigratedLabels, MigrationRun
+from mapping.models import (
+    KnowledgePin,
+    LabelDecision,
+    MappingEvent,
+    MigratedLabels,
+    MigrationRun,
+    ReviewItem,
+)
 from mapping.overview import first_id_at
 from mapping.pin_admin import KnowledgePinAdmin
+from mapping.review.decision_admin import LabelDecisionAdmin
+from mapping.review.queue_admin import ReviewItemAdmin
 from mapping.selectors import (
     NoKnowledgeError,
     engine_in_force,
@@ -402,3 +411,5 @@ def register(site: AdminSite) -> None:
     site.register(MappingEvent, EventAdmin)
     site.register(MigrationRun, MigrationRunAdmin)
     site.register(KnowledgePin, KnowledgePinAdmin)
+    site.register(ReviewItem, ReviewItemAdmin)
+    site.register(LabelDecision, LabelDecisionAdmin)

@@ -21,9 +21,14 @@ def newest_number() -> int | None:
 
 def approved_decisions() -> QuerySet[LabelDecision]:
     """The decisions in force, in the order in which they were made."""
-    require_tenant()
-    newest = LabelDecision.objects.order_by(*_KEY, "-number").distinct(*_KEY).values("pk")
+    newest = newest_of_each()
     return LabelDecision.objects.filter(pk__in=newest, withdrawn=False).order_by("number")
+
+
+def newest_of_each() -> QuerySet[LabelDecision, Any]:
+    """Ids of the last decision or withdrawal for each detector, version and label."""
+    require_tenant()
+    return LabelDecision.objects.order_by(*_KEY, "-number").distinct(*_KEY).values("pk")
 
 
 def in_force(decision: LabelDecision) -> bool:

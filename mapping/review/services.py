@@ -6,18 +6,21 @@ from collections.abc import Iterable, Sequence
 from django.db import connection, transaction
 
 from audit.services import record
-from mapping.engine.types import FLAGGED, OUTCOMES
+from mapping.engine import recordable_label
+from mapping.engine.engine import UNRECORDABLE
 from mapping.models import LabelDecision, ReviewItem, ReviewState
 from mapping.review import selectors
+from mapping.review.choices import NOT_TO_CHOOSE
 from mapping.review.in_force import compiled_decisions, look_again
 from mapping.selectors import release_in_force
+from taxonomy.changes import suggesting
+from taxonomy.changes.errors import ChangeError
+from taxonomy.changes.models import Suggestion
 from taxonomy.models import Label
 from tenants.context import require_tenant
 
 MOST_LABELS = 8  # canonical labels of one decision
 MOST_ITEMS = 200  # items decided together
-# What a decision may not say: the engine alone answers so.
-_NOT_TO_CHOOSE = frozenset(OUTCOMES) - {FLAGGED}
 
 
 class ReviewError(ValueError):
@@ -52,7 +55,7 @@ def decide(
         _refuse_decided(item, replaces)
     made: dict[tuple[str, str | None, str, str], LabelDecision] = {}
     for item in chosen:
-        version = None if any_version or not _is_version(item) else item.detector_version
+        version = None if any_version or not is_version(item) else item.detector_version
         key = (item.detector, version, item.label, item.digest)
         if key in made:
             continue
@@ -89,6 +92,39 @@ def withdraw(*, decision: uuid.UUID, note: str = "", actor: str) -> LabelDecisio
     _record("label.decision_withdrawn", taken_back, actor)
     _in_force_from_now({row.detector})
     return taken_back
+
+
+@transaction.atomic
+def suggest(*, decision: uuid.UUID, tenant: uuid.UUID, note: str = "", actor: str) -> Suggestion:
+    """Offer a decision in force to everybody: operators see it. `tenant` is the active one's id.
+
+    Only what is plainly a label leaves the tenant. Raises ReviewError.
+    """
+    row = LabelDecision.objects.filter(pk=decision).first()
+    if row is None:
+        raise NoItemError("There is no such decision. Choose one of the list.")
+    if not selectors.in_force(row):
+        raise ReviewError("This decision is not in force any more. Suggest the newest instead.")
+    if not can_be_suggested(row) or row.label is None:
+        raise ReviewError(
+            "The detector's name or label is not plainly one: it may hold somebody's data, so it "
+            "stays here. Tell the platform's operators in another way."
+        )
+    try:
+        made = suggesting.suggest(
+            tenant=tenant, detector=row.detector, label=row.label, canonical=row.canonical,
+            taxonomy=row.taxonomy, note=note,
+        )  # fmt: skip
+    except ChangeError as error:
+        raise ReviewError(str(error)) from None
+    _record("label.suggested", row, actor)
+    return made
+
+
+def can_be_suggested(decision: LabelDecision) -> bool:
+    """Whether detector and label may leave the tenant: both look like what they should be."""
+    names = (decision.detector, decision.label or "")
+    return all(map(recordable_label, names)) and decision.detector != UNRECORDABLE
 
 
 @transaction.atomic
@@ -139,7 +175,7 @@ def _meaning(canonical: Sequence[str], *, not_a_finding: bool) -> tuple[list[str
         raise ReviewError(f"Choose at most {MOST_LABELS} labels.")
     labels = Label.objects.filter(edition=release.taxonomy, name__in=wanted)
     unknown = set(wanted) - set(labels.values_list("name", flat=True)) | (
-        set(wanted) & _NOT_TO_CHOOSE
+        set(wanted) & NOT_TO_CHOOSE
     )
     if unknown:
         named = ", ".join(sorted(name[:100] for name in unknown))
@@ -170,7 +206,7 @@ def _refuse_decided(item: ReviewItem, replaces: int | None) -> None:
         )
 
 
-def _is_version(item: ReviewItem) -> bool:
+def is_version(item: ReviewItem) -> bool:
     """Whether a decision can be for the version alone: one kept as a hash is never met again."""
     return bool(item.detector_version) and not item.detector_version.startswith("hmac:")
 

@@ -7,6 +7,11 @@ from django.utils.safestring import SafeString
 TONES = {
     "active": "good",
     "ok": "good",
+    "decided": "good",
+    "adopted": "good",
+    "open": "wait",
+    "dismissed": "quiet",
+    "declined": "quiet",
     "safe": "good",
     "ready": "good",
     "done": "good",

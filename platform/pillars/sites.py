@@ -19,6 +19,7 @@ from reporting.admin import register as reports
 from taxonomy.admin import register as knowledge
 from taxonomy.changes.admin import register as changes
 from taxonomy.changes.proposing import register as proposing
+from taxonomy.changes.suggestion_admin import register as suggestions
 from tenants.admin import register as tenants
 from tenants.context import PUBLIC, current_schema
 
@@ -74,7 +75,8 @@ platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
 for add in (
-    tenants, platform_keys, mode, people, knowledge, changes, proposing, onboarding, audit
+    tenants, platform_keys, mode, people, knowledge, changes, proposing, suggestions, onboarding,
+    audit,
 ):  # fmt: skip
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):

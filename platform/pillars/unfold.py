@@ -23,6 +23,10 @@ _TENANT_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Reports", "description", "reporting.Report"),
         _Page("Migrations", "alt_route", "mapping.MigrationRun"),
     ),
+    "Mapping": (
+        _Page("Review queue", "fact_check", "mapping.ReviewItem"),
+        _Page("Label decisions", "gavel", "mapping.LabelDecision"),
+    ),
     "Knowledge": (
         _Page("Knowledge version", "push_pin", "mapping.KnowledgePin"),
         _Page("Labels", "label", "taxonomy.Label"),
@@ -48,6 +52,7 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
     "Mapping": (_Page("Mapping mode", "tune", "switch.ModeChoice"),),
     "Knowledge": (
         _Page("Change sets", "edit_note", "changes.ChangeSet"),
+        _Page("Suggestions", "lightbulb", "changes.Suggestion"),
         *_TENANT_PAGES["Knowledge"],
     ),
     "Access": (_Page("Operators", "group", "users.User"), _Page("Roles", "badge", "auth.Group")),

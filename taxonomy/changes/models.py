@@ -10,6 +10,7 @@ from typing import Any
 
 import pghistory
 import uuid_utils.compat
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -18,6 +19,7 @@ from audit.triggers import append_only
 from taxonomy.changes import triggers
 from taxonomy.models import KnowledgeRelease
 from taxonomy.objects import Difference, ObjectKey, ObjectKind
+from tenants.models import Tenant
 
 EDITABLE = (
     ObjectKind.LABEL,
@@ -252,3 +254,55 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+
+class SuggestionState(models.TextChoices):
+    """What became of a suggestion."""
+
+    OPEN = "open", "Open"
+    ADOPTED = "adopted", "In a change set"
+    DECLINED = "declined", "Declined"
+
+
+class Suggestion(models.Model):
+    """A tenant's decision on a detector's label, offered to everybody.
+
+    It stands in the public schema and says no more than the tenant's people chose to tell: no
+    count, no event, no person.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, models.PROTECT, related_name="+")
+    detector = models.CharField(max_length=100)
+    label = models.CharField(max_length=100)
+    canonical = ArrayField(
+        models.CharField(max_length=100), help_text="None: the label states no finding"
+    )
+    taxonomy = models.CharField(max_length=32, help_text="Edition of the canonical labels")
+    note = models.CharField(max_length=300, blank=True)
+    state = models.CharField(
+        max_length=8, choices=SuggestionState.choices, default=SuggestionState.OPEN
+    )
+    made_at = models.DateTimeField(auto_now_add=True)
+    answer = models.CharField(max_length=300, blank=True, help_text="Why it was declined")
+    answered_at = models.DateTimeField(null=True)
+    change_set = models.ForeignKey(ChangeSet, models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        ordering = ("-id",)
+        verbose_name = "suggestion"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "detector", "label"],
+                condition=Q(state=SuggestionState.OPEN),
+                name="one_open_suggestion_a_label",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.detector}: {self.label}"
+
+    @property
+    def meaning(self) -> str:
+        """The canonical labels, or that there is none."""
+        return ", ".join(self.canonical) or "not a finding"

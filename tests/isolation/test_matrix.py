@@ -137,6 +137,7 @@ class TestTheMatrixItself:
         for side in (world.acme, world.globex):
             chief = side.sessions["chief"]
             for model in ("mapping.mappingevent", "mapping.knowledgepin", "mapping.migrationrun",
+                          "mapping.reviewitem", "mapping.labeldecision",
                           "reporting.report", "users.user", "auth.group",
                           "audit.auditentry"):  # fmt: skip
                 app, name = model.split(".")

@@ -18,12 +18,22 @@ from access.usage.models import KeyUse
 from access.users.models import User
 from access.users.services import ensure_user
 from audit.services import record
-from mapping.models import Direction, MappingEvent, MigratedLabels, MigrationRun, RunState
+from mapping.models import (
+    Direction,
+    MappingEvent,
+    MigratedLabels,
+    MigrationRun,
+    ReviewItem,
+    RunState,
+)
 from mapping.pins import pin_release, tenant_knowledge
+from mapping.review import services as review
+from mapping.review.sweep import sweep
 from mapping.switch.services import change_mode
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
 from taxonomy.changes import services as changes
+from taxonomy.changes.suggesting import suggest
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant
 
@@ -104,6 +114,7 @@ def _plant_side(tenant: Tenant) -> Side:
     _plant_event(side)
     with tenant_context(tenant):
         _plant_migration(side)
+        _plant_review(side)
         _plant_report(side)
         side.ids["serial"] = tenant_knowledge().effective
         side.ids["mapping.knowledgepin"] = pin_release(
@@ -195,6 +206,24 @@ def _plant_migration(side: Side) -> None:
         given=["OTHER.Unknown"], became=[side.mark], lossy=False, shown=True,
     )  # fmt: skip
     side.ids["mapping.migrationrun"] = run.pk
+
+
+def _plant_review(side: Side) -> None:
+    """The event's label, which waits, and another that is decided; a suggestion says neither."""
+    sweep()
+    waiting = ReviewItem.objects.get(label=f"{side.mark}label")
+    side.ids["mapping.reviewitem"] = waiting.pk
+    waiting.pk, waiting.label = uuid.uuid4(), f"{side.mark}other"
+    ReviewItem.objects.bulk_create([waiting])
+    (decided,) = review.decide(
+        items=[waiting.pk], canonical=["PII.Identifier.Other"], note=side.mark,
+        actor=f"user:{side.mark}",
+    )  # fmt: skip
+    side.ids["mapping.labeldecision"] = decided.pk
+    side.ids["changes.suggestion"] = suggest(
+        tenant=side.tenant.pk, detector="presidio", label="BADGE_NO", canonical=[],
+        taxonomy="2026.11",
+    ).pk  # fmt: skip
 
 
 def _plant_report(side: Side) -> None:

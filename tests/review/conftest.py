@@ -10,7 +10,7 @@ from mapping.review.in_force import forget_decisions
 from mapping.review.sweep import sweep
 from tenants.context import tenant_context
 from tests.conftest import DemoTenant
-from tests.support.reviews import event, finding, keep
+from tests.support.reviews import ago, event, finding, keep
 
 Waiting = Callable[..., list[ReviewItem]]
 
@@ -29,8 +29,8 @@ def waiting() -> Waiting:
 
     def make(tenant: DemoTenant, *labels: str, **more: Any) -> list[ReviewItem]:
         with tenant_context(tenant.tenant):
-            for label in labels:
-                keep(event(finding(label), **more))
+            for place, label in enumerate(labels, -len(labels)):
+                keep(event(finding(label), **{"at": ago(seconds=-place), **more}))
             sweep()
             found = {item.label: item for item in ReviewItem.objects.filter(label__in=labels)}
         return [found[label] for label in labels]

@@ -2,6 +2,7 @@
 
 ADMINISTRATOR = "Administrator"
 COMPLIANCE_OFFICER = "Compliance officer"
+REVIEWER = "Mapping reviewer"
 CURATOR = "Knowledge curator"
 APPROVER = "Knowledge approver"
 OPERATOR = "Mapping operator"
@@ -11,23 +12,34 @@ _READ_EVERYTHING = (
     "mapping.view_mappingevent",
     "mapping.view_migrationrun",
     "mapping.view_knowledgepin",
+    "mapping.view_reviewitem",
+    "mapping.view_labeldecision",
     "reporting.view_report",
     "taxonomy.*:view",
+)
+# Who decides what labels mean for the tenant, and suggests it for everybody.
+_DECIDE = (
+    "mapping.change_reviewitem",
+    "mapping.add_labeldecision",
+    "mapping.suggest_labeldecision",
 )
 # `app.*:verb` stands for that verb on every model of the app.
 TENANT_ROLES: dict[str, tuple[str, ...]] = {
     ADMINISTRATOR: (
         *_READ_EVERYTHING,
+        *_DECIDE,
         "reporting.add_report", "mapping.add_knowledgepin",
         "users.*:view", "users.*:add", "users.*:change", "auth.view_group",
         "keys.view_apikey", "keys.add_apikey", "keys.change_apikey",
     ),
     COMPLIANCE_OFFICER: (*_READ_EVERYTHING, "reporting.add_report"),
+    REVIEWER: (*_READ_EVERYTHING, *_DECIDE),
 }  # fmt: skip
 # Of people of the platform. Whoever has both roles still does not approve their own change sets.
 PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
     CURATOR: (
         "taxonomy.*:view", "changes.*:view", "changes.add_changeset", "changes.change_changeset",
+        "changes.change_suggestion",
         "switch.view_modechoice", "audit.view_auditentry",
     ),
     APPROVER: (
