@@ -307,7 +307,8 @@ class ReviewItem(models.Model):
 
     class Meta:
         ordering = ("-priority", "id")
-        verbose_name = "review item"
+        verbose_name = "label to review"
+        verbose_name_plural = "labels to review"
         constraints = [
             models.UniqueConstraint(
                 fields=["detector", "detector_version", "label", "digest"],

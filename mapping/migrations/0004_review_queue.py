@@ -44,7 +44,8 @@ class Migration(migrations.Migration):
                 ('priority', models.GeneratedField(db_persist=True, expression=django.db.models.expressions.CombinedExpression(models.F('events'), '*', django.db.models.expressions.CombinedExpression(models.Value(1.0), '-', models.F('last_confidence'))), output_field=models.FloatField())),
             ],
             options={
-                'verbose_name': 'review item',
+                'verbose_name': 'label to review',
+                'verbose_name_plural': 'labels to review',
                 'ordering': ('-priority', 'id'),
             },
         ),

@@ -18,6 +18,7 @@ from mapping.review import selectors, services
 from mapping.review.services import ReviewError
 from pillars.admin import PillarsAdmin, actor
 from pillars.badges import badge, state_badge
+from taxonomy.changes.models import SuggestionState
 from taxonomy.changes.suggesting import own_suggestion
 
 
@@ -118,7 +119,7 @@ class LabelDecisionAdmin(PillarsAdmin):
             raise PermissionDenied
         row: LabelDecision = self.wanted(request, object_id)
         in_force = selectors.in_force(row)
-        may_suggest = request.user.has_perm("mapping.suggest_labeldecision")
+        suggestion = _suggestion(request, row)
         same = self.get_queryset(request).filter(
             detector=row.detector, label=row.label, digest=row.digest
         )
@@ -129,12 +130,12 @@ class LabelDecisionAdmin(PillarsAdmin):
             "meaning": self.meaning_shown(row),
             "label": self.label_shown(row),
             "rows": [
-                {"row": one, "standing": self.standing(one), "meaning": self.meaning_shown(one)}
+                {"row": one, "standing": self.standing(one)}
                 for one in same[:50]
             ],
             "may_withdraw": in_force and self.may(request, "add"),
-            "may_suggest": in_force and may_suggest and services.can_be_suggested(row),
-            "suggestion": _suggestion(request, row),
+            "may_suggest": in_force and _may_suggest(request, row, suggestion),
+            "suggestion": suggestion,
             "back": self.address(request),
         })  # fmt: skip
 
@@ -204,3 +205,12 @@ def _suggestion(request: HttpRequest, row: LabelDecision) -> dict[str, Any] | No
     if found is None:
         return None
     return {"row": found, "badge": state_badge(found.state, found.get_state_display())}
+
+
+def _may_suggest(
+    request: HttpRequest, row: LabelDecision, suggestion: dict[str, Any] | None
+) -> bool:
+    """Whether the button is offered: what waits or was taken over is not suggested again."""
+    answered = suggestion is None or suggestion["row"].state == SuggestionState.DECLINED
+    may = request.user.has_perm("mapping.suggest_labeldecision")
+    return answered and may and services.can_be_suggested(row)

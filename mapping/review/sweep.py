@@ -23,7 +23,14 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from mapping.engine.types import UNKNOWN
-from mapping.models import ReviewCursor, ReviewItem, ReviewReason, ReviewSeen, ReviewState
+from mapping.models import (
+    Decision,
+    ReviewCursor,
+    ReviewItem,
+    ReviewReason,
+    ReviewSeen,
+    ReviewState,
+)
 from mapping.overview import first_id_at
 from mapping.review.counting import Counts, Sighting, admitted, store
 from mapping.review.in_force import compiled_decisions
@@ -40,7 +47,7 @@ _END_OF_CHUNK = """
 SELECT id FROM mapping_mappingevent WHERE id > %s ORDER BY id OFFSET %s LIMIT 1
 """
 _RELEVANT = """
-SELECT e.id, e.received_at, e.detector, e.detector_version, e.release, e.findings
+SELECT e.id, e.received_at, e.detector, e.detector_version, e.decision, e.release, e.findings
 FROM mapping_mappingevent AS e
 WHERE e.id > %(after)s AND (%(upto)s::uuid IS NULL OR e.id <= %(upto)s)
     AND e.decision <> 'error'
@@ -60,6 +67,7 @@ class _Event(NamedTuple):
     received_at: datetime
     detector: str
     detector_version: str | None
+    decision: str
     release: int
     findings: list[dict[str, Any]]
 
@@ -145,7 +153,7 @@ def _events(after: uuid.UUID, upto: uuid.UUID | None) -> list[_Event]:
             _RELEVANT,
             {"after": after, "upto": upto, "threshold": threshold, "unknown": UNKNOWN},
         )
-        return [_Event._make((*row[:5], orjson.loads(row[5]))) for row in cursor.fetchall()]
+        return [_Event._make((*row[:6], orjson.loads(row[6]))) for row in cursor.fetchall()]
 
 
 def _count(events: list[_Event]) -> None:
@@ -161,7 +169,7 @@ def _sightings(event: _Event) -> Counts:
     """The labels of an event that a person can decide on, each once."""
     found: Counts = {}
     for finding in event.findings:
-        reason = _reason(finding)
+        reason = _reason(finding, event.decision)
         if reason is None:
             continue
         label, digest = finding.get("source_label") or "", finding.get("source_digest") or ""
@@ -176,14 +184,16 @@ def _sightings(event: _Event) -> Counts:
     return found
 
 
-def _reason(finding: dict[str, Any]) -> ReviewReason | None:
+def _reason(finding: dict[str, Any], decision: str) -> ReviewReason | None:
     if not (finding.get("source_label") or finding.get("source_digest")):
         return None
     if finding["canonical"] == UNKNOWN:
         return ReviewReason.FALLBACK
     method = finding["method"]
+    # The event says what the thresholds of its labels said; beside a sure finding it says nothing.
     threshold = settings.CONFIG.mapping.confidence_threshold
-    if method == "parent" or (method in GUESSED and finding["confidence"] < threshold):
+    unsure = decision == Decision.REVIEW or finding["confidence"] < threshold
+    if method == "parent" or (method in GUESSED and unsure):
         return ReviewReason.REVIEW
     return None
 

@@ -1,6 +1,7 @@
 """Counting labels out of the events: each event once, whatever happens meanwhile."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -81,6 +82,13 @@ class TestWhatIsCounted:
         sweep()
         assert counts() == {("presidio", "BADGE_NO"): 1, ("presidio", "E"): 1}
         assert ReviewItem.objects.get(label="E").reason == "review"
+
+    def test_an_answer_under_the_threshold_of_its_label_is(self, tenant: Any) -> None:
+        """However sure it would be for another label."""
+        guess = finding(method="model", canonical="SECRET.ApiKey", confidence=0.85)
+        keep(event(guess, decision="review"), event(guess, decision="mapped"))
+        sweep()
+        assert counts() == {("presidio", "BADGE_NO"): 1}
 
     def test_versions_and_hashes_are_apart_and_an_event_counts_once(self, tenant: Any) -> None:
         text = finding(None, source_digest="d" * 32)
@@ -235,7 +243,7 @@ class TestAtTheSameTime:
     def test_the_cursor_waits_for_the_oldest_writer(
         self, own: Tenant, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sweeping, "LAG", timedelta(0))
+        monkeypatch.setattr(sweeping, "LAG", timedelta(milliseconds=100))
         inserted, may_commit = threading.Event(), threading.Event()
 
         def slow_request() -> None:
@@ -247,6 +255,7 @@ class TestAtTheSameTime:
         def sweeps() -> None:
             assert inserted.wait(30)
             with tenant_context(own):
+                time.sleep(0.5)  # by now its id is older than LAG
                 assert sweep() == 0
                 began = ReviewCursor.objects.get().position
                 assert sweep() == 0
