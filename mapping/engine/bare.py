@@ -95,6 +95,12 @@ def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bo
         return False
     for key in found:
         sink.add(key)
+    # `safe`, and then a category, of a tool that gives a verdict before its categories.
+    verdict = find("unsafe")
+    if verdict is not None and verdict.generic and pieces[0].casefold() in _NOTHING_FOUND:
+        sink.contradicts = any(
+            isinstance(one, LabelRule) and one.kind == "finding" for one in found
+        )
     return bool(found)
 
 

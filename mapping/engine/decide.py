@@ -19,6 +19,8 @@ from mapping.engine.types import (
 )
 from mapping.engine.vocabulary import LabelRule
 
+# Of an output that states a finding and, in the same breath, that there is none.
+_CONTRADICTED: Final = 0.5
 _LOW: Final = SEVERITY_RANK["low"]
 
 
@@ -92,8 +94,8 @@ def decide(sink: Sink, threshold_for: ThresholdFor, hash_text: HashText) -> Answ
                     1.0 if score is None else score,
                 )  # fmt: skip
     if lowest >= 0:
-        answer.confidence = lowest
-        answer.decision = _decision(answer.scores, not certain)
+        answer.confidence = min(lowest, _CONTRADICTED) if sink.contradicts else lowest
+        answer.decision = _decision(answer.scores, sink.contradicts or not certain)
     elif answer.findings:
         answer.confidence = 0.0
         answer.decision = "fallback"

@@ -188,6 +188,8 @@ def _notes(sink: Sink, detector: DetectorMap | None) -> str | None:
         parts.append("no detector file for this detector")
     elif sink.recipe is not None:
         parts.append(f"read as {sink.recipe}")
+    if sink.contradicts:
+        parts.append("the output contradicts itself")
     if sink.ignored:
         parts.append(f"{sink.ignored} members ignored")
     if sink.under:

@@ -24,7 +24,7 @@ MAX_DEPTH: Final = 40  # deeper than an item of the API may be
 _MAX_NESTED: Final = 3  # structures in texts in structures
 # A plain verdict without a category. Below an exact rule: nobody has read this tool's manual.
 _VERDICT_CONFIDENCE: Final = 0.7
-_LISTED: Final = Judgement(verdict=True)
+_LISTED: Final = Judgement()
 _FAILURES: Final = ("error", "exception")
 _NOT_FOUND: Final = Judgement(severity=0)
 
@@ -114,6 +114,7 @@ class _Reader:
         self._nested += 1
         found = read_text(text, whole=whole)
         states = [self.read(one, "", Place.TOP, depth + 1) for one in found.structures]
+        self._sink.contradicts = self._sink.contradicts or found.contradicts
         if found.verdict is True:
             self._flag(found.word)
         if found.verdict is not None:
@@ -183,7 +184,7 @@ class _Reader:
         states = self._inside(members, Place.INSIDE if label else place, depth, judged)
         found_inside = State.FOUND in states
         if label is None:
-            states.append(self._without_label(members, judged))
+            states += self._without_label(members, judged)
             if place is not Place.INSIDE:
                 states += self._scalars(members, place, depth, maps, found_inside)
         elif not (members.failed or _is_group(members, sure, states)):
@@ -253,18 +254,19 @@ class _Reader:
             return self._judge(label, judged, sure=True)
         return self._judge(label, _LISTED, sure=True)
 
-    def _without_label(self, members: Members, judged: Judgement) -> State:
+    def _without_label(self, members: Members, judged: Judgement) -> list[State]:
+        """A list of labels, a label that is none, or a verdict alone."""
         listed = members.listed()
         if listed:
-            return _of_all([self._judge(label, judged, sure=True) for label in listed])
+            return [self._judge(label, judged, sure=True) for label in listed]
         text = members.unreadable_label()
         if text is not None and (judged.verdict or (judged.score or 0) >= self._threshold):
             self._sink.add(text, judged.score, judged.severity)  # kept as a keyed hash alone
-            return State.FOUND
+            return [State.FOUND]
         if judged.verdict is True:
             self._flag(members.word, judged)
-            return State.FOUND
-        return State.NOTHING
+            return [State.FOUND]
+        return []
 
     def _scalars(
         self, members: Members, place: Place, depth: int, maps: Maps, found_inside: bool
@@ -298,6 +300,8 @@ class _Reader:
             if said is None and isinstance(value, str):
                 said = words.verdict_word(value)
             if said is not None:
+                if said and words.is_negative_label(key):
+                    return _LISTED
                 return Judgement(True, maps.score(folded)) if said else _NOT_FOUND
         found = number(value)
         if found is None:
@@ -322,7 +326,7 @@ class _Reader:
                 return State.NOTHING
         if not positive:
             return State.CLEAR if judged.verdict is False else State.UNDER
-        if words.is_negative_label(label) and not judged.located:
+        if words.is_negative_label(label) and not (judged.located or judged.verdict):
             return State.CLEAR
         if words.is_plain_unsafe(label):
             self._flag(words.plain(label), judged)

@@ -53,6 +53,7 @@ class TextFound(NamedTuple):
     verdict: bool | None = None  # True: something was found; False: nothing, said of the whole
     word: str = ""  # of the verdict
     labels: tuple[str, ...] = ()
+    contradicts: bool = False  # labels after a verdict of `safe`
 
 
 _NOTHING: Final = TextFound([])
@@ -96,7 +97,7 @@ def _verdict(text: str) -> TextFound | None:
     if not known or len(known) != len(labels):
         return None
     if first[1].casefold() == "safe":
-        return TextFound([], None, "", known)  # they contradict the verdict
+        return TextFound([], None, "", known, contradicts=True)
     return TextFound([], True, words.plain(first[1]), known)
 
 
@@ -105,18 +106,20 @@ def _structures(text: str) -> TextFound | None:
     found = [parse_text(body) for body in _FENCED.findall(text)]
     found = [one for one in found if isinstance(one, dict | list)]
     if not found and ("{" in text or "[" in text):
-        whole = _after_prefix(text)
         lines = text.splitlines()[:_MAX_LINES]
-        found = [whole] if whole is not None else []
+        whole = _after_prefix(text, 1)
         if whole is None and len(lines) > 1:
             found = [one for line in lines if (one := _after_prefix(line)) is not None]
+        if whole is None and not found:
+            whole = _after_prefix(text)
+        found = found if whole is None else [whole]
     return TextFound(found) if found else None
 
 
-def _after_prefix(text: str) -> Any:
+def _after_prefix(text: str, starts: int = _MAX_STARTS) -> Any:
     """A structure that goes to the end of a text, after a few words; None if there is none."""
     start = 0
-    for _ in range(_MAX_STARTS):
+    for _ in range(starts):
         places = [place for sign in "{[" if (place := text.find(sign, start)) >= 0]
         if not places or min(places) > _MAX_PREFIX:
             return None
@@ -132,7 +135,7 @@ def _lines(text: str) -> TextFound | None:
     lines = [_BOLD.sub("", line).strip() for line in text.splitlines()[:_MAX_LINES]]
     lines = [line for line in lines if line]
     structures = (
-        list(_signed(lines)) or _table(lines) or _rows(lines) or _pairs(lines) or _word_pairs(text)
+        list(_signed(lines)) or _table(lines) or _rows(lines) or _word_pairs(text) or _pairs(lines)
     )
     return TextFound(structures) if structures else None
 
@@ -227,9 +230,10 @@ def _word_pairs(text: str) -> list[Any]:
     found = []
     for line in text.splitlines()[:_MAX_LINES]:
         record = {key: _value(value.strip("\"'")) for key, value in _WORD_PAIR.findall(line)}
-        if len(record) > 1:
+        roles = {words.role_of(words.normal(key)) for key in record}
+        if len(record) > 1 and roles & {"label", "weak label", "word", "bad", "good"}:
             found.append(
-                {k: v for k, v in record.items() if words.role_of(words.normal(k)) != "other"}
+                {k: v for k, v in record.items() if words.role_of(words.normal(k)) not in _VAGUE}
             )
     return [one for one in found if one]
 
@@ -246,6 +250,8 @@ def _value(text: str) -> Any:
 def _labels(text: str) -> TextFound | None:
     """A bare label, or several joined by a sign."""
     if len(text) > _MAX_PIECES_CHARS:
+        return None
+    if words.says_little(text):
         return None
     pieces = [words.label_of(piece) for piece in pieces_of(text.strip("\"'# "))]
     labels = tuple(piece for piece in pieces if piece is not None)

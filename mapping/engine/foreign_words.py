@@ -188,7 +188,7 @@ _UNSAFE_WORDS: Final = frozenset(
 # As a whole text or as a label these say that something was found, not what.
 _PLAIN_UNSAFE: Final = frozenset(("unsafe", "flagged", "blocked", "block", "denied", "rejected"))
 # A whole text may say these; "none", "no" and "ok" may answer anything.
-_NO_WHOLE_TEXT: Final = frozenset(("none", "no", "accept", "accepted", "approve", "approved"))
+_NO_WHOLE_TEXT: Final = frozenset(("none", "no", "ok", "accept", "accepted", "approve", "approved"))
 _SIGNS: Final = {"✅": "pass", "✓": "pass", "✔": "pass", "❌": "fail", "✗": "fail", "✘": "fail"}
 
 _SEVERITY_WORDS: Final = {
@@ -382,6 +382,11 @@ def says_safe(text: str) -> bool:
     """Whether a whole text says that nothing was found."""
     plain = _plain(text)
     return plain in _SAFE_WORDS and plain not in _NO_WHOLE_TEXT
+
+
+def says_little(text: str) -> bool:
+    """Whether a whole text is a word that may answer anything: `no`, `ok`."""
+    return _plain(text) in _NO_WHOLE_TEXT
 
 
 def severity_rank(value: Any) -> int:

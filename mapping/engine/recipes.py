@@ -80,13 +80,21 @@ class DetectorReader:
                 return False
             understood = False
             for part in inner(value) or ():
-                if self.read(parse(part), sink, depth + 1):
+                if self.read(parse(_last_said(part)), sink, depth + 1):
                     understood = True
                 else:
                     sink.unreadable += 1
             return understood
 
         return unwrap
+
+
+def _last_said(part: Any) -> Any:
+    """What the model said, where a chat pipeline gives the whole conversation back."""
+    last = part[-1] if isinstance(part, list) and part else None
+    if isinstance(last, dict) and last.get("role") == "assistant" and "content" in last:
+        return last["content"]
+    return part
 
 
 def _structure_recipe(name: str, when: Condition | None, readers: list[Reader]) -> Recipe:

@@ -10,8 +10,8 @@ class Sink:
     """Readers report here. Holds raw label texts, so it never outlives the call."""
 
     __slots__ = (
-        "cleared", "dismissed", "dropped", "failures", "hits", "ignored", "recipe", "under",
-        "unreadable",
+        "cleared", "contradicts", "dismissed", "dropped", "failures", "hits", "ignored", "recipe",
+        "under", "unreadable",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -22,6 +22,7 @@ class Sink:
         self.failures = 0  # records in which the detector itself says that it failed
         self.dropped = 0  # distinct labels over MAX_FINDINGS
         self.dismissed = 0  # labels that state no finding, as a person has decided
+        self.contradicts = False  # one text states a finding, and that there is none
         self.cleared = False  # it was stated that nothing was found
         self.ignored = 0  # members that nobody could make sense of (detectors without a file)
         self.under = 0  # scores under the threshold (detectors without a file)
