@@ -84,8 +84,10 @@ def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bo
     if whole[0] in "([{<":  # a structure that was cut off: its pieces are content, not labels
         return False
     pieces = pieces_of(whole)
+    if not pieces:
+        return False
     scored = [_scored_label(piece, find) for piece in pieces]
-    if pieces and all(scored):
+    if all(scored):
         for one in scored:
             if one is not None and one[1] >= threshold_of(one[0], threshold):
                 sink.add(one[0], one[1])
@@ -101,7 +103,7 @@ def _read_pieces(whole: str, find: FindRule, threshold: float, sink: Sink) -> bo
         sink.contradicts = any(
             isinstance(one, LabelRule) and one.kind == "finding" for one in found
         )
-    return bool(found)
+    return True
 
 
 def _scored_label(piece: str, find: FindRule) -> tuple[LabelRule, float] | None:
