@@ -15,6 +15,7 @@ from mapping.engine.bare import is_failure
 from mapping.engine.foreign_members import Judgement, Members, Part, Scalar
 from mapping.engine.foreign_text import read_text
 from mapping.engine.formats import UNPARSED, parse_text
+from mapping.engine.labels import recordable_label
 from mapping.engine.sink import Sink
 from mapping.engine.types import FLAGGED
 from mapping.engine.values import NO_SEVERITY, number
@@ -233,15 +234,12 @@ class _Reader:
     def _named(self, part: Part, place: Place, depth: int) -> State:
         """An object under a name that may be a label: `hate: {flagged: true, score: 0.9}`."""
         members = Members(part.value)
-        label = words.label_of(part.key)
         judged = members.judgement(of_label=True)
         own, sure = members.label()
-        if (
-            label is None
-            or not judged.judges
-            or words.is_label_name(part.name)
-            or (own is not None and sure)
-        ):
+        label = words.label_of(part.key)
+        if words.is_measure(part.name) or words.is_label_name(part.name) or (own and sure):
+            label = None
+        if label is None or not judged.judges:
             return self.read(part.value, part.name, min(place, Place.NESTED), depth + 1)
         inside = self._inside(members, Place.INSIDE, depth + 1, judged)
         return max([self._judge(label, judged, sure=place is Place.LABELS), *inside])
@@ -249,9 +247,11 @@ class _Reader:
     def _scores_or_places(self, label: str, name: str, value: list[Any]) -> State:
         """`toxicity: [0.1, 0.9]` by sentence, or `EMAIL: [what was found]`."""
         numbers = [found for one in value if (found := number(one)) is not None]
-        if len(numbers) == len(value):
-            judged = Judgement(score=min(max(numbers), 1.0), scored=True)
-            return self._judge(label, judged, sure=True)
+        if numbers:
+            if len(numbers) < len(value) or not all(0 <= one <= 1 for one in numbers):
+                self._sink.ignored += 1
+                return State.NOTHING
+            return self._judge(label, Judgement(score=max(numbers), scored=True), sure=True)
         return self._judge(label, _LISTED, sure=True)
 
     def _without_label(self, members: Members, judged: Judgement) -> list[State]:
@@ -261,7 +261,10 @@ class _Reader:
             return [self._judge(label, judged, sure=True) for label in listed]
         text = members.unreadable_label()
         if text is not None and (judged.verdict or (judged.score or 0) >= self._threshold):
-            self._sink.add(text, judged.score, judged.severity)  # kept as a keyed hash alone
+            if recordable_label(text):  # a path, code: by its shape it would be kept
+                self._flag(members.word, judged)
+            else:
+                self._sink.add(text, judged.score, judged.severity)  # kept as a keyed hash alone
             return [State.FOUND]
         if judged.verdict is True:
             self._flag(members.word, judged)
@@ -292,7 +295,9 @@ class _Reader:
     def _judge_scalar(self, one: Scalar, place: Place, maps: Maps) -> Judgement | None:
         """What a value says of the label by which its member may be called; None: nothing."""
         name, key, value = one
-        if place < Place.NESTED or (words.is_measure(name) and place is not Place.LABELS):
+        if place < Place.NESTED or not words.may_be_label(name):
+            return None
+        if words.is_measure(name) and place is not Place.LABELS:
             return None
         folded = fold(key)
         if place >= Place.TOP:

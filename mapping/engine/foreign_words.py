@@ -36,6 +36,10 @@ _WEAK_LABELS: Final = (
     "threat", "attack", "hazard", "harm", "detection_type", "metric", "attribute", "topic", "rule",
     "title", "rule_title", "type", "name", "kind", "code", "id", "tag",
 )  # fmt: skip
+# Members of these names hold a label as often as they are one: `threat: phishing`, `threat: 0.9`.
+_HARMS: Final = frozenset(
+    ("threat", "attack", "violation", "hazard", "harm", "vulnerability", "risk", "harmful")
+)
 # These name the tool or the check as much as what it found: a group, if there are findings in it.
 GROUPS: Final = frozenset(
     (
@@ -218,7 +222,8 @@ _FINDINGS: Final = frozenset(
 
 _NO_LABEL: Final = re.compile(
     r"""
-      ://|^www\.|^[/~.]|\\|;|==|\$\(|=                       # address, path, assignment
+      ^[-+]?\d[\d_.]*(?:e[-+]?\d+)?$|^0x|%[0-9a-f]{2}         # number, percent-encoding
+    | ://|^www\.|^[/~.]|\\|;|==|\$\(|=                       # address, path, assignment
     | \w\((?!s\)|es\)|ies\))                                 # call of a function
     | \.(?:py|js|ts|json|ya?ml|txt|md|html?|csv|log|sh|env|exe|pdf|docx?|png|jpe?g)$  # file
     """,
@@ -447,6 +452,12 @@ def leads_nowhere(name: str) -> bool:
         or words[-1] in ("config", "settings", "thresholds", "parameters", "options")
         or (len(words) > 1 and not _ASKED.isdisjoint(words))
     )
+
+
+def may_be_label(name: str) -> bool:
+    """Whether a member of this name, with a score or a verdict, may be called by its label."""
+    role = _ROLES.get(name, "other")
+    return role in ("other", "labels", "structure") or name in _HARMS
 
 
 def is_structure(name: str) -> bool:
