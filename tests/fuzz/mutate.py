@@ -16,23 +16,28 @@ ITEM_BYTES = 65_536  # limits.item_bytes as shipped
 LEVELS = 32  # limits.nesting_depth as shipped
 NEEDLES = tuple(text for text, _ in CANARIES.values())
 HOSTILE = (
-    "\ud800", "\udfff\ud800", "\u202e\u2066evil\u2069", "\u200b\u200d\ufeff", "\0", "\x1b[2J", "\x7f",
+    "\ud800", "\udfff\ud800", "\u202e\u2066evil\u2069", "\u200b\u200d\ufeff", "\0", "\x1b[2J",
+    "\x7f",
     "e" + "\u0301" * 300, "Z̴̘͑" * 60, "🦓" * 40,
     "\U0010ffff", "\ufffe", "ﷺ" * 30, "ß" * 50, "İ" * 50,
-    "\uff46\uff4c\uff41\uff47\uff47\uff45\uff44", "lab\u0435l", "\u2028\u2029", "\r\n\r\n", "%00%0a", "${jndi:ldap://x}", "'; DROP TABLE x;--",
+    "\uff46\uff4c\uff41\uff47\uff47\uff45\uff44", "lab\u0435l", "\u2028\u2029", "\r\n\r\n",
+    "%00%0a", "${jndi:ldap://x}", "'; DROP TABLE x;--",
     "{{7*7}}", "<script>alert(1)</script>", "../../etc/passwd", "\\u0000", "\\ud800",
 )  # fmt: skip
 NUMBERS: tuple[Any, ...] = (
     float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 5e-324, -0.0, 10**30, -(10**400),
-    10**400, 2**53 + 1, 2**63, 2**64, -1, 0, 1, 0.5, 1.0000001, 100, "1e400", "NaN", "0x10", "1_000",
+    10**400, 2**53 + 1, 2**63, 2**64, -1, 0, 1, 0.5, 1.0000001, 100, "1e400", "NaN", "0x10",
+    "1_000",
     "\u0660.\u0669", "½", "99%", "-5%", "1e-400", "9" * 5_000, True, False, None,
 )  # fmt: skip
 KEYS: tuple[Any, ...] = (
-    "", " ", "\0", "__proto__", "constructor", "$ref", "a" * 300, "label", "score", "flagged", "safe",
+    "", " ", "\0", "__proto__", "constructor", "$ref", "a" * 300, "label", "score", "flagged",
+    "safe",
     "error", "role", "results", "categories", 0, 1.5, True, None, float("nan"), (1, 2), b"label",
 )  # fmt: skip
 JUNK: tuple[Any, ...] = (
-    [], {}, [[]], [{}], {"": {}}, [None] * 5, {"label": {}}, {"label": []}, {"score": {"value": []}},
+    [], {}, [[]], [{}], {"": {}}, [None] * 5, {"label": {}}, {"label": []},
+    {"score": {"value": []}},
     "", " ", "null", "[]", "{", b"\xff\x00bytes", bytearray(b"x"), {1, 2}, object, 1j, range(3),
 )  # fmt: skip
 
@@ -196,7 +201,8 @@ class Mutator:
         return self._random.choice(
             (
                 (text * times)[:size], [output] * min(times, 5_000), {"text": "x" * size},
-                {f"{text[:20]}{n}": True for n in range(size // 40)}, " " * size, "a: " * (size // 3),
+                {f"{text[:20]}{n}": True for n in range(size // 40)}, " " * size,
+                "a: " * (size // 3),
                 "\n".join([text[:60]] * (size // 61)), "|" * size, '{"a":' * (size // 5),
             )
         )  # fmt: skip
