@@ -273,8 +273,8 @@ class Person:
 
 TENANT_LISTS = (
     "mapping/mappingevent", "mapping/knowledgepin", "mapping/thresholdoverride", "reporting/report",
-    "keys/apikey", "users/user", "auth/group", "audit/auditentry", "mapping/migrationrun", "taxonomy/label",
-    "taxonomy/detectormap",
+    "keys/apikey", "users/user", "auth/group", "audit/auditentry", "mapping/migrationrun",
+    "taxonomy/label", "taxonomy/detectormap",
     "taxonomy/control",
 )  # fmt: skip
 PLATFORM_LISTS = (
