@@ -30,7 +30,7 @@ def candidates(taxonomy: Mapping[str, Any]) -> dict[str, str]:
         for name, entry in taxonomy["labels"].items()
         if name not in (SAFE, UNKNOWN)
     }
-    return dict(sorted((labels | _OUTCOMES).items()))
+    return dict(sorted({**labels, **_OUTCOMES}.items()))
 
 
 def label_text(name: str, entry: Mapping[str, Any]) -> str:

@@ -55,7 +55,8 @@ def train(
     optimizer = torch.optim.AdamW(trained, lr=profile.rate, weight_decay=profile.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _slope(profile, steps))
     encoder.train()
-    step, losses = 0, []
+    step = 0
+    losses: list[float] = []
     for _ in range(profile.epochs):
         losses = []
         order = chance.sample(range(len(examples)), len(examples))
@@ -69,7 +70,7 @@ def train(
             target = _targets(chosen, classes).to(encoder.device)
             loss = -((target * logits.log_softmax(-1)).sum(-1) * weight).sum() / weight.sum()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()

@@ -79,4 +79,4 @@ def answer_logits(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     states = inner.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     last = states[torch.arange(len(ids), device=ids.device), lengths - 1]
-    return inner.lm_head(last).float()  # type: ignore[no-any-return]
+    return inner.lm_head(last).float()

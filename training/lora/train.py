@@ -84,7 +84,7 @@ def train(
             found = logits.log_softmax(-1)[:, list(letters.values())]
             loss = -(target * found).sum(-1).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()

@@ -1,0 +1,112 @@
+"""`python -m mapping.worker --port N`: serve a model on 127.0.0.1 until SIGTERM.
+
+The key is taken from PILLARS_INFERENCE_API_KEY, never from the command line. Exit status 3: the
+model cannot be loaded here, and starting again will not help.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from mapping.worker.weights import WeightsError, adapter_in, base_in, packaged_base
+
+_CANNOT = 3
+# Many more than may wait in line: /health and /metrics answer while all places are taken.
+_THREADS = 64
+
+log = logging.getLogger("mapping.worker")
+
+
+def main() -> int:
+    """Load, then serve."""
+    options = _options()
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        return _serve(options)
+    except WeightsError as error:
+        log.error("%s", error)
+    except ImportError as error:
+        log.error("The package %s is not installed: pip install 'pillars[model]'.", error.name)
+    except MemoryError:
+        log.error("There is not enough memory for the model.")
+    return _CANNOT
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m mapping.worker", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model-dir", type=Path, help="a base model as transformers saves it")
+    source.add_argument("--cache-dir", type=Path, help="where to keep the packaged base model")
+    parser.add_argument("--adapter", type=Path, help="a LoRA adapter as PEFT saves it")
+    parser.add_argument("--threads", type=int, default=0, help="of the processor; 0: all")
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    parser.add_argument("--places", type=int, default=16, help="questions that may wait")
+    parser.add_argument("--max-tokens", type=int, default=2048, help="of one prompt")
+    return parser.parse_args()
+
+
+def _prepare_environment() -> None:
+    """What must be set before torch and transformers are imported."""
+    # Nothing is fetched, and nobody is told.
+    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
+    # Threads that wait for each other by spinning take the processor from those that work: on a
+    # busy machine a question took ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
+def _serve(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    _prepare_environment()
+    base = base_in(options.model_dir) if options.model_dir else packaged_base(options.cache_dir)
+    adapter = adapter_in(options.adapter) if options.adapter else None
+
+    import torch
+    from waitress.server import create_server
+
+    from mapping.worker.app import MOST_BYTES, Application
+    from mapping.worker.metrics import Metrics
+    from mapping.worker.model import LetterModel
+    from mapping.worker.reader import Reader
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model = LetterModel(base, adapter, options.precision)
+    metrics = Metrics()
+    reader = Reader(model, metrics, places=options.places)
+    application = Application(
+        model, reader, metrics,
+        key=os.environ.get("PILLARS_INFERENCE_API_KEY", ""), most_tokens=options.max_tokens,
+    )  # fmt: skip
+    server = create_server(
+        application,
+        host="127.0.0.1",
+        port=options.port,
+        threads=_THREADS,
+        connection_limit=2 * _THREADS,
+        max_request_body_size=MOST_BYTES,
+        max_request_header_size=16_384,
+        channel_timeout=60,
+        ident=None,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    log.info(
+        "%s serves on port %s after %.1f s (%s, %s threads).",
+        model.name, options.port, time.monotonic() - started, model.precision,
+        torch.get_num_threads(),
+    )  # fmt: skip
+    server.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""The worker's WSGI application: four addresses, JSON in and out, nothing logged of a prompt."""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from mapping.worker.metrics import CONTENT_TYPE, Metrics
+from mapping.worker.model import LetterModel
+from mapping.worker.protocol import ChatRequest, complaint, completion, error_body, model_list
+from mapping.worker.reader import Full, Late, Reader
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 262_144  # of a request
+_JSON: Final = "application/json"
+# What the caller will wait, in milliseconds: later than that an answer is of no use to it.
+_BUDGET_HEADER: Final = "HTTP_X_BUDGET_MS"
+_LONGEST_MS: Final = 60_000
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Answer = tuple[int, str, bytes]
+
+
+class Refusal(Exception):  # noqa: N818
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Application:
+    """Called by the server's threads."""
+
+    def __init__(
+        self, model: LetterModel, reader: Reader, metrics: Metrics, *, key: str, most_tokens: int
+    ) -> None:
+        self._model = model
+        self._reader = reader
+        self._metrics = metrics
+        self._key = key.encode()
+        self._most_tokens = min(most_tokens, model.longest - 1)
+        self._routes: dict[tuple[str, str], Callable[[dict[str, Any]], Answer]] = {
+            ("GET", "/health"): self._health,
+            ("GET", "/metrics"): self._exposition,
+            ("GET", "/v1/models"): self._models,
+            ("POST", "/v1/chat/completions"): self._chat,
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """One request."""
+        try:
+            status, content_type, body = self._answer(environ)
+        except Refusal as refusal:
+            status, content_type = refusal.status, _JSON
+            body = orjson.dumps(error_body(status, str(refusal)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may quote the prompt
+            log.error("A request failed: %s", type(error).__name__)
+            status, content_type = 500, _JSON
+            body = orjson.dumps(error_body(500, "The worker failed. Its log names the error."))
+        self._metrics.requests.labels(str(status)).inc()
+        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body]
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        path = str(environ.get("PATH_INFO", ""))
+        method = str(environ["REQUEST_METHOD"])
+        if path.startswith("/v1/"):
+            self._check_key(str(environ.get("HTTP_AUTHORIZATION", "")))
+        route = self._routes.get((method, path))
+        if route is not None:
+            return route(environ)
+        if any(path == known for _, known in self._routes):
+            raise Refusal(405, "This address does not take that method.")
+        raise Refusal(404, "There is no such address.")
+
+    def _check_key(self, given: str) -> None:
+        if self._key and not hmac.compare_digest(given.encode(), b"Bearer " + self._key):
+            raise Refusal(401, "Send the worker's key: Authorization: Bearer KEY.")
+
+    def _health(self, environ: dict[str, Any]) -> Answer:
+        if not self._reader.is_alive:
+            raise Refusal(503, "The thread that reads has ended.")
+        return 200, _JSON, b'{"status":"ok"}'
+
+    def _exposition(self, environ: dict[str, Any]) -> Answer:
+        return 200, CONTENT_TYPE, self._metrics.exposition()
+
+    def _models(self, environ: dict[str, Any]) -> Answer:
+        return 200, _JSON, orjson.dumps(model_list(self._model))
+
+    def _chat(self, environ: dict[str, Any]) -> Answer:
+        deadline = time.monotonic() + _budget(environ)
+        try:
+            request = ChatRequest.model_validate_json(_body(environ))
+        except ValidationError as error:
+            raise Refusal(400, complaint(error)) from None
+        if request.model != self._model.name:
+            raise Refusal(
+                404, "That model is not served here. GET /v1/models names the one that is."
+            )
+        if any(token >= self._model.vocabulary for token in request.logprob_token_ids):
+            raise Refusal(400, "logprob_token_ids: there is no such token.")
+        tokens = self._model.tokens_of([message.model_dump() for message in request.messages])
+        if len(tokens) > self._most_tokens:
+            raise Refusal(400, f"messages: more than {self._most_tokens} tokens.")
+        self._metrics.tokens.observe(len(tokens))
+        try:
+            reading = self._reader.ask(tokens, request.logprob_token_ids, deadline=deadline)
+        except Full:
+            raise Refusal(503, "As many questions wait as may. Try again later.") from None
+        except Late:
+            raise Refusal(503, "The time for this question was over before it was read.") from None
+        return 200, _JSON, orjson.dumps(completion(self._model, request, tokens, reading))
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    length = str(environ.get("CONTENT_LENGTH") or "")
+    if not length.isascii() or not length.isdigit():
+        raise Refusal(411, "Send a Content-Length.")
+    if int(length) > MOST_BYTES:
+        raise Refusal(413, f"More than {MOST_BYTES} bytes.")
+    return bytes(environ["wsgi.input"].read(int(length)))
+
+
+def _budget(environ: dict[str, Any]) -> float:
+    """Seconds that the caller waits."""
+    given = str(environ.get(_BUDGET_HEADER, ""))
+    if given.isascii() and given.isdigit():
+        return min(int(given), _LONGEST_MS) / 1000
+    return _LONGEST_MS / 1000
