@@ -35,7 +35,6 @@ from mapping.models import (
     MigratedLabels,
     MigrationRun,
     ReviewItem,
-    ThresholdOverride,
 )
 from mapping.overview import first_id_at
 from mapping.pin_admin import KnowledgePinAdmin
@@ -49,7 +48,6 @@ from mapping.selectors import (
     with_label,
 )
 from mapping.tallies import Tally
-from mapping.threshold_admin import ThresholdOverrideAdmin
 from pillars.admin import PillarsAdmin, WindowPaginator
 from pillars.badges import state_badge
 from taxonomy.models import Evidence, KnowledgeRelease
@@ -415,4 +413,3 @@ def register(site: AdminSite) -> None:
     site.register(KnowledgePin, KnowledgePinAdmin)
     site.register(ReviewItem, ReviewItemAdmin)
     site.register(LabelDecision, LabelDecisionAdmin)
-    site.register(ThresholdOverride, ThresholdOverrideAdmin)

@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="which parts run").set_defaults(run=_status)
     for name in ("stop", "start", "restart"):
         command = commands.add_parser(name, help=f"{name} one part")
-        command.add_argument("part", help="postgres, broker, web, worker or beat")
+        command.add_argument("part", help="postgres, broker, inference, web, worker or beat")
         command.set_defaults(run=_part)
     logs = commands.add_parser("logs", help="the end of the logs")
     logs.add_argument("part", nargs="?", default="", help="one part's log alone")

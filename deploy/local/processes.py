@@ -55,6 +55,8 @@ class Program:
     # Sent by the kernel when the supervisor dies without having stopped the program.
     orphan_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
+    # The exit status by which it says that starting it again is of no use.
+    gives_up_with: int | None = None
     account: Account | None = None
 
 

@@ -136,6 +136,10 @@ class Supervisor:
         watched.child = None
         if time.monotonic() - child.started_at > _STEADY_SECONDS:
             watched.failures = 0
+        if status == child.program.gives_up_with:
+            watched.wanted, watched.last_error = False, "cannot run here: see its log"
+            self._say(f"{watched.part.name}: {watched.last_error}")
+            return
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         watched.last_error = f"ended {how}"
         self._say(f"{watched.part.name}: {watched.last_error}")

@@ -19,6 +19,7 @@ from deploy.local import control, demo, system
 from deploy.local.console import say, step, width
 from deploy.local.down import end_strays, stop_stack
 from deploy.local.errors import StackError
+from deploy.local.inference import forget_taken_port, is_configured, missing_packages
 from deploy.local.parts import STACK_VARIABLE, servers, service_environment
 from deploy.local.processes import port_is_free, wait_until
 from deploy.local.stamps import Done, knowledge_stamp, source_stamp, static_stamp
@@ -38,6 +39,7 @@ _ANSWER_SECONDS = 5.0
 _SERVER_SECONDS = 60.0
 _READY_SECONDS = 60.0
 _HEARTBEAT_SECONDS = 45.0
+_MODEL_SECONDS = 120.0
 _POLL_SECONDS = 0.1
 # A part that has died this often during `up` will not come.
 _HOPELESS_DEATHS = 3
@@ -77,11 +79,13 @@ class Up:
         with self._nothing_half_started():
             self._supervise()
             self._await_servers()
+            self._start_inference()
             self._set_up()
             self._start_services()
             self._await_ready()
             rows = self._demonstrate()
             self._await_worker()
+            self._await_inference()
         say()
         for line in demo.lines(rows, columns=width()):
             say(line)
@@ -120,6 +124,7 @@ class Up:
                 stop_stack(self._state)
         end_strays(self._state)
         self._check_port()
+        forget_taken_port(self._state)
         embedded = servers(self._state, self._settings)
         if embedded:
             with step("Database and broker prepared"):
@@ -200,6 +205,11 @@ class Up:
                     control.ask(self._state, "start", name)
             self._await_parts(names, lambda: self._all_ready(names), _SERVER_SECONDS)
             current.note = "ready"
+
+    def _start_inference(self) -> None:
+        """Let it load its model while the database is set up."""
+        if self._parts().get("inference", {}).get("status") == "stopped":
+            control.ask(self._state, "start", "inference")
 
     def _set_up(self) -> None:
         """Migrate, collect the static files, load the knowledge, make the demo tenants."""
@@ -291,6 +301,29 @@ class Up:
             if not works():
                 raise StackError("The worker gives no sign of life.", log=self._state.log("worker"))
             current.note = "ready"
+
+    def _await_inference(self) -> None:
+        """The stack stands without it: labels that no rule knows then wait for people."""
+        without = "Labels that no rule knows wait for people."
+        if "inference" not in self._parts():
+            if not is_configured(os.environ):
+                missing = ", ".join(missing_packages())
+                say(f"  No language model: not installed are {missing}. {without}")
+            return
+        before = self._parts()["inference"]["restarts"]
+
+        def settled() -> bool:
+            part = self._parts()["inference"]
+            died = part["restarts"] - before >= _HOPELESS_DEATHS
+            return died or part["status"] in ("ready", "stopped")
+
+        with step("Language model") as current:
+            wait_until(settled, _MODEL_SECONDS, pause=_POLL_SECONDS)
+            part = self._parts()["inference"]
+            current.note = "ready" if part["status"] == "ready" else "not running"
+        if part["status"] != "ready":
+            reason = part["error"] or "it is still loading"
+            say(f"  {without} Reason: {reason} ({self._state.log('inference')})")
 
     def _demonstrate(self) -> list[tuple[str, ...]]:
         demonstration = demo.Demo(self._state, EXAMPLES, database=str(self._details["database"]))

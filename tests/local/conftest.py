@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.state import REPOSITORY, StateDir, ensure_identity
+from tests.support.stack import WITHOUT_MODEL
 
 _OURS = ("DATABASE_URL", "REDIS_URL", "PILLARS_STATE_DIR", "PILLARS_PORT", "PILLARS_SECRET_KEY")
 
@@ -42,6 +43,7 @@ def person_environment(state: StateDir, **changed: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
     return {
         **inherited,
+        **WITHOUT_MODEL,
         "PILLARS_STATE_DIR": str(state.path),
         "PYTHONPATH": str(REPOSITORY),
         "COLUMNS": "100",

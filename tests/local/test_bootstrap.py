@@ -137,14 +137,37 @@ class TestStamp:
         environment.python.parent.mkdir(parents=True)
         environment.python.symlink_to(sys.executable)
         (environment.path / "pyvenv.cfg").write_text("version = 3.11.0\n")
-        environment.record(["runtime"])
+        environment.record(["model", "runtime"])
         return environment
 
     def test_holds_while_nothing_changes(self, installed: Environment) -> None:
-        assert installed.installed() == ["runtime"]
+        assert installed.installed() == ["model", "runtime"]
         bootstrap.ensure_installed(installed, dev=False)
 
-    @pytest.mark.parametrize("name", ["pyproject.toml", "deploy/local/servers.txt"])
+    def test_a_model_that_cannot_be_had_is_not_tried_for_at_each_start(
+        self, installed: Environment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+        project = '[project]\nname = "nothing"\nversion = "1"\n'
+        (installed.repository / "pyproject.toml").write_text(project)
+        shutil.rmtree(installed.path)
+        installed.create()
+        assert installed._install_model([]) == "no-model"
+        installed.record(["no-model", "runtime"])
+        bootstrap.ensure_installed(installed, dev=False)
+
+    def test_a_model_that_is_not_wanted_is_not_missed(
+        self, installed: Environment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        installed.record(["runtime"])
+        monkeypatch.setenv("PILLARS_WITHOUT_MODEL", "1")
+        bootstrap.ensure_installed(installed, dev=False)
+
+    @pytest.mark.parametrize(
+        "name", ["pyproject.toml", "deploy/local/servers.txt", "deploy/local/model.txt"]
+    )
     def test_ends_with_a_change(self, installed: Environment, name: str) -> None:
         (installed.repository / name).write_text("changed")
         assert installed.installed() == []

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import redis
 
 from deploy.local.broker import EmbeddedBroker
+from deploy.local.inference import missing_packages
 from deploy.local.parts import stack_marker
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.processes import find_processes, random_port, wait_until
@@ -113,6 +115,32 @@ def test_up_shows_the_demo_once_and_recovers_from_a_kill(
     assert "no process of the stack is left" in stack.run("down")
     assert stack.processes() == []
     assert not is_locked(stack.state.supervisor_lock)
+
+
+@pytest.mark.skipif(bool(missing_packages()), reason="the extra `model` is not installed")
+def test_a_language_model_comes_with_it(make_stack: Callable[..., Stack]) -> None:
+    stack = make_stack()
+    del stack.environment["PILLARS__INFERENCE__BACKEND"]
+    assert re.search(r"Language model +ready", stack.run("up"))
+    assert (stack.state.path / "inference.json").stat().st_mode & 0o777 == 0o600
+
+    def health() -> str:
+        return str(stack.get("/health/ready")[1]["parts"]["inference"])
+
+    assert health() == "ok"
+    os.kill(read_json(stack.state.state_file)["parts"]["inference"], signal.SIGKILL)
+    assert wait_until(lambda: health() != "ok", 10)
+    assert wait_until(lambda: health() == "ok", 60, pause=0.5), "the supervisor starts it again"
+    stack.run("down")
+    assert stack.processes() == []
+
+    # A model that cannot be loaded leaves a stack that works without it.
+    stack.environment["PILLARS_ADAPTER_DIR"] = str(stack.state.path)
+    said = stack.run("up")
+    assert re.search(r"Language model +not running", said)
+    assert "wait for people" in said
+    assert stack.events(0) > 0
+    assert "US_SSN" in said
 
 
 def test_an_interrupted_up_leaves_nothing_running(make_stack: Callable[..., Stack]) -> None:

@@ -32,8 +32,9 @@ from deploy.local.supervisor import Supervisor
 state = StateDir(Path(sys.argv[1]))
 service = "import subprocess; subprocess.run(['sleep', '600'])"
 stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
-def part(name, code, seconds=5.0):
-    return Service(name, Program((sys.executable, "-c", code), Path("/"), stop_seconds=seconds))
+def part(name, code, seconds=5.0, **more):
+    program = Program((sys.executable, "-c", code), Path("/"), stop_seconds=seconds, **more)
+    return Service(name, program)
 
 with hold_lock(state.supervisor_lock):
     broker = EmbeddedBroker(state.path / "broker")
@@ -45,6 +46,7 @@ with hold_lock(state.supervisor_lock):
             part("service", service),
             part("stubborn", stubborn, 0.3),
             part("failing", "raise SystemExit(3)"),
+            part("hopeless", "raise SystemExit(3)", gives_up_with=3),
         ],
         environment=os.environ,
         details={"url": broker.url},
@@ -137,6 +139,15 @@ def test_a_part_that_keeps_failing_is_tried_less_and_less_often(running: Running
     assert part["restarts"] < 10
     control.ask(running.state, "stop", "failing")
     assert running.status("failing") == "stopped"
+
+
+def test_a_part_that_says_it_cannot_run_is_left_alone(running: Running) -> None:
+    control.ask(running.state, "start", "hopeless")
+    assert wait_until(lambda: running.status("hopeless") == "stopped", 5)
+    part = running.part("hopeless")
+    assert (part["restarts"], part["error"]) == (0, "cannot run here: see its log")
+    control.ask(running.state, "start", "hopeless")
+    assert wait_until(lambda: running.status("hopeless") == "stopped", 5), "it may be asked again"
 
 
 def test_stop_start_restart_one_part(running: Running) -> None:

@@ -19,6 +19,10 @@ from deploy.local.state import REPOSITORY, StateDir
 _OURS = ("DATABASE_URL", "REDIS_URL", "PILLARS_STATE_DIR", "PILLARS_PORT", "PILLARS_SECRET_KEY")
 
 
+# Loading a language model takes long: one test of the local stack does.
+WITHOUT_MODEL = {"PILLARS__INFERENCE__BACKEND": "none"}
+
+
 @dataclass(frozen=True)
 class Login:
     """Who logs in where. `base` is scheme, host and port."""
@@ -83,7 +87,7 @@ class Stack:
         result = subprocess.run(
             [sys.executable, "-m", "deploy.local", "manage", *words],
             cwd=REPOSITORY,
-            env={**inherited, "PILLARS_STATE_DIR": str(self.state.path)},
+            env={**inherited, **WITHOUT_MODEL, "PILLARS_STATE_DIR": str(self.state.path)},
             capture_output=True,
             text=True,
             timeout=240,
@@ -114,6 +118,7 @@ class OwnStack:
         inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
         self.environment = {
             **inherited,
+            **WITHOUT_MODEL,
             "PILLARS_STATE_DIR": str(self._place / "state"),
             "PILLARS_PORT": str(random_port()),
         }
