@@ -88,12 +88,14 @@ def decide(sink: Sink, threshold_for: ThresholdFor, hash_text: HashText) -> Answ
                 answer.add(
                     Finding(
                         None if key.digest else key.label, key.digest, canonical, confidence,
-                        key.method, score, SEVERITIES[rank], count,
+                        key.method, score, SEVERITIES[rank], count, key.candidates,
                     ),
                     rank,
                     1.0 if score is None else score,
                 )  # fmt: skip
     if lowest >= 0:
+        if len(answer.scores) > 1:  # "no finding" says nothing beside findings
+            answer.scores.pop(SAFE, None)
         answer.confidence = min(lowest, _CONTRADICTED) if sink.contradicts else lowest
         answer.decision = _decision(answer.scores, sink.contradicts or not certain)
     elif answer.findings:
@@ -113,6 +115,8 @@ def _decision(labels: Iterable[str], doubtful: bool) -> Decision:
     known.discard(UNKNOWN)
     if known == {MODEL_ERROR}:
         return "error"
+    if known == {SAFE} and not doubtful:
+        return "safe"
     return "review" if doubtful or known == {NEEDS_REVIEW} else "mapped"
 
 
@@ -126,14 +130,17 @@ def _add_unknown(
 ) -> None:
     label: str | None = None
     digest: str | None = None
+    candidates: tuple[tuple[str, float], ...] = ()
     if isinstance(key, LabelRule):
-        label = key.label
+        label, candidates = key.label, key.candidates
     elif recordable_label(key):
         label = key
     else:
         digest = keyed_hash(key, hash_text)
     rank = _LOW if stated < 0 else stated
-    finding = Finding(label, digest, UNKNOWN, 0.0, "none", score, SEVERITIES[rank], count)
+    finding = Finding(
+        label, digest, UNKNOWN, 0.0, "none", score, SEVERITIES[rank], count, candidates
+    )
     answer.add(finding, rank, 0.0 if score is None else score)
 
 

@@ -50,6 +50,7 @@ class DetectorMap:
     name: str
     version: str
     vendor: str | None
+    category: str
     aliases: tuple[str, ...]
     labels: Mapping[str, LabelRule]
     reader: DetectorReader
@@ -76,6 +77,7 @@ def build_detector(document: Any, severities: Mapping[str, int], edition: str) -
         name=name,
         version=text_of(body, "version", file),
         vendor=body.get("vendor"),
+        category=str(body.get("category") or ""),
         aliases=tuple(map(str, list_of(body.get("aliases", []), file, "aliases"))),
         labels=rules,
         reader=_reader(body, Vocabulary(rules.values(), aliases), threshold, file),

@@ -1,6 +1,6 @@
 """The engine: a raw detector output in, canonical labels and evidence out."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mapping.engine.bare import is_failure
 from mapping.engine.decide import Answer, controls_of, decide, error_answer, keyed_hash
@@ -12,7 +12,7 @@ from mapping.engine.knowledge import Knowledge
 from mapping.engine.labels import recordable_label
 from mapping.engine.recipes import parse
 from mapping.engine.sink import Sink
-from mapping.engine.thresholds import DEFAULT, Layer, ThresholdFor, Thresholds
+from mapping.engine.thresholds import DEFAULT, Layer, Thresholds
 from mapping.engine.types import (
     FLAGGED,
     MODEL_ERROR,
@@ -22,9 +22,22 @@ from mapping.engine.types import (
     HashText,
     MappingResult,
 )
+from mapping.engine.unknown import Ask, apply_verdicts
+from mapping.resolver.types import LabelQuestion
 
 # What a detector or vendor name that may not be recorded is replaced by.
 UNRECORDABLE: Final = "unrecordable"
+
+
+class _Call(NamedTuple):
+    """An output and what belongs to its caller."""
+
+    output: DetectorOutput
+    hash_text: HashText
+    decisions: Decisions | None
+    thresholds: Thresholds
+    ask: Ask | None
+    model_first: bool
 
 
 class Engine:
@@ -46,22 +59,33 @@ class Engine:
         hash_text: HashText,
         decisions: Decisions | None = None,
         thresholds: Thresholds | None = None,
+        ask: Ask | None = None,
+        *,
+        model_first: bool = False,
     ) -> MappingResult:
         """Maps one output. Never raises on any output: what cannot be read is OTHER.ModelError.
 
         `hash_text` is a keyed hash for strings that may not be recorded. `decisions` are those of
-        the caller on labels that no rule maps, `thresholds` those of the caller.
+        the caller on labels that no rule maps, `thresholds` those of the caller. `ask` puts what is
+        still unknown to the models, with `model_first` also what the rules know.
         """
-        limits = self._thresholds if thresholds is None else thresholds
+        call = _Call(
+            output,
+            hash_text,
+            decisions,
+            self._thresholds if thresholds is None else thresholds,
+            ask,
+            model_first,
+        )
         detector: DetectorMap | None = None
         try:
             detector = self.knowledge.find_detector(output.detector, output.detector_version)
             shape = _shape(output.output)
             sink = Sink()
             if detector is None:
-                answer = self._foreign(output, sink, hash_text, decisions, limits)
+                answer = self._foreign(call, sink)
             else:
-                answer = self._known(detector, output, sink, hash_text, decisions, limits)
+                answer = self._known(detector, call, sink)
             notes = _notes(sink, detector)
             if answer.decision == "error" and isinstance(output.output, str) and output.output:
                 shape["digest"] = keyed_hash(output.output, hash_text)
@@ -71,21 +95,12 @@ class Engine:
             notes = "the output could not be processed"
         return self._result(output, detector, answer, shape, notes)
 
-    def _known(
-        self,
-        detector: DetectorMap,
-        output: DetectorOutput,
-        sink: Sink,
-        hash_text: HashText,
-        decisions: Decisions | None,
-        limits: Thresholds,
-    ) -> Answer:
-        parsed = parse(output.output)
-        read = detector.reader.read(parsed, sink)
-        if read and decisions:
-            self._apply(decisions, (detector.name, output.detector), output, sink, hash_text)
-        limit = limits.for_detector(detector.name)
-        answer = self._decide(output, sink, hash_text, limit) if read else None
+    def _known(self, detector: DetectorMap, call: _Call, sink: Sink) -> Answer:
+        parsed = parse(call.output.output)
+        answer: Answer | None = None
+        if detector.reader.read(parsed, sink):
+            names = (detector.name, call.output.detector)
+            answer = self._decide(call, sink, names, detector.category)
         if answer is not None and answer.decision != "safe":
             return answer
         # A verdict of "nothing found" counts only if nothing failed beside it.
@@ -94,16 +109,9 @@ class Engine:
             return answer
         return error_answer(self._error_rank, stated=stated)
 
-    def _foreign(
-        self,
-        output: DetectorOutput,
-        sink: Sink,
-        hash_text: HashText,
-        decisions: Decisions | None,
-        limits: Thresholds,
-    ) -> Answer:
-        """A detector without a file: its labels are named, and mapped only if described."""
-        parsed = parse(output.output)
+    def _foreign(self, call: _Call, sink: Sink) -> Answer:
+        """A detector without a file: no rule knows its labels."""
+        parsed = parse(call.output.output)
         read_foreign(parsed.value, parsed.text, DEFAULT_THRESHOLD, self._flagged_rank, sink)
         if sink.failures and not sink.hits:
             return error_answer(self._error_rank, stated=True)
@@ -114,29 +122,26 @@ class Engine:
             answer.rank = SEVERITIES.index("low")
             answer.scores[UNKNOWN] = 0.0
             return answer
-        name = _name(output.detector) or UNRECORDABLE
-        if decisions:
-            self._apply(decisions, (name,), output, sink, hash_text)
-        return self._decide(output, sink, hash_text, limits.for_detector(name))
+        return self._decide(call, sink, (_name(call.output.detector) or UNRECORDABLE,), "")
 
-    def _apply(
-        self,
-        decisions: Decisions,
-        names: tuple[str, ...],
-        output: DetectorOutput,
-        sink: Sink,
-        hash_text: HashText,
-    ) -> None:
-        tables = decisions.tables(names, output.detector_version)
-        apply_decisions(sink, tables, self.knowledge.severities, hash_text)
-
-    def _decide(
-        self, output: DetectorOutput, sink: Sink, hash_text: HashText, limit: ThresholdFor
-    ) -> Answer:
-        if output.label_descriptions:
-            known = self.knowledge
-            apply_descriptions(sink, output.label_descriptions, known.aliases, known.severities)
-        return decide(sink, limit, hash_text)
+    def _decide(self, call: _Call, sink: Sink, names: tuple[str, ...], category: str) -> Answer:
+        """What rules left unknown is decided by people, by models, by the vendor's own words."""
+        output, known = call.output, self.knowledge
+        limit = call.thresholds.for_detector(names[0])
+        if call.decisions:
+            tables = call.decisions.tables(names, output.detector_version)
+            apply_decisions(sink, tables, known.severities, call.hash_text)
+        words = output.label_descriptions or {}
+        if call.ask is not None:
+            version = output.detector_version or ""
+            question = LabelQuestion(names[0], "", "", category, version)
+            apply_verdicts(
+                sink, call.ask, question, words, limit, known.severities,
+                model_first=call.model_first,
+            )  # fmt: skip
+        if words:
+            apply_descriptions(sink, words, known.aliases, known.severities)
+        return decide(sink, limit, call.hash_text)
 
     def _result(
         self,

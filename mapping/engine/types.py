@@ -6,7 +6,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Decision: TypeAlias = Literal["mapped", "safe", "fallback", "review", "error"]
 Severity: TypeAlias = Literal["none", "info", "low", "medium", "high", "critical"]
-Method: TypeAlias = Literal["rule", "decision", "none", "error", "safe"]
+Method: TypeAlias = Literal[
+    "rule", "decision", "model", "retrieval", "parent", "none", "error", "safe"
+]
 HashText: TypeAlias = Callable[[str], str]
 
 # In rising order: a severity's rank is its index.
@@ -52,6 +54,8 @@ class Finding(NamedTuple):
     severity: Severity
     # Times that the label was found. Hides tuple.count, which nobody needs here.
     count: int  # type: ignore[assignment]
+    # What a model thought of, the likeliest first, with probabilities; empty if none was asked.
+    candidates: tuple[tuple[str, float], ...] = ()
 
 
 class MappingResult(NamedTuple):

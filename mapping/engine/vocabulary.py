@@ -24,6 +24,8 @@ class LabelRule:
     generic: bool = False  # says that something was found, not what: yields to any other finding
     method: Method = "rule"  # `decision`: a person of the tenant decided so
     digest: str | None = None  # stands in findings for a label that may not be recorded
+    # What a model thought of, the likeliest first, with probabilities.
+    candidates: tuple[tuple[str, float], ...] = ()
 
 
 def fold(text: str) -> str:

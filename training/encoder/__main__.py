@@ -3,6 +3,7 @@
 data     needs the detector files alone and writes DATASET.json
 folds    trains an encoder a held-out detector and writes the out-of-fold scores
 final    trains on everything and writes the weights that differ from the published ones
+export   turns those into what the service runs
 """
 
 import argparse
@@ -25,6 +26,11 @@ def main() -> None:
     """Parse the command line and run the step."""
     parser = argparse.ArgumentParser(prog="python -m training.encoder", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
+    export = steps.add_parser("export")
+    export.set_defaults(work=_export)
+    export.add_argument("weights", type=Path, help="encoder.npz")
+    export.add_argument("--base", type=Path, required=True, help="folder of the published model")
+    export.add_argument("--out", type=Path, required=True, help="folder to write to")
     for name, work in (("data", _data), ("folds", _folds), ("final", _final)):
         step = steps.add_parser(name)
         step.set_defaults(work=work)
@@ -111,6 +117,12 @@ def _final(options: argparse.Namespace) -> None:
     }
     (options.out / "encoder.json").write_text(json.dumps(facts, indent=2) + "\n")
     _say(json.dumps(facts))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from training.encoder.export import export, with_weights  # wants onnx too
+
+    export(with_weights(options.base, options.weights), options.base, options.out)
 
 
 def _say(text: str) -> None:

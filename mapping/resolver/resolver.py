@@ -1,0 +1,189 @@
+"""Runs the stages for labels that no rule knows: retrieve, choose, calibrate."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from mapping.resolver.cache import VerdictCache
+from mapping.resolver.calibrate import (
+    Array,
+    Calibrator,
+    Weights,
+    branch_of,
+    by_branch,
+    posterior,
+    signs,
+    with_choice,
+    worth,
+)
+from mapping.resolver.prompt import options_for
+from mapping.resolver.retrieve import Retriever
+from mapping.resolver.settle import Verdict
+from mapping.resolver.types import (
+    Choice,
+    Chooser,
+    ChooserError,
+    LabelQuestion,
+    ModelIdentity,
+)
+
+SHORTLIST: Final = 8
+_CANDIDATES: Final = 5
+
+
+class Resolver:
+    """Answers questions for one release of the knowledge. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        taxonomy: Mapping[str, Any],
+        retriever: Retriever,
+        calibrators: Sequence[Calibrator],
+        knowledge: str,
+        chooser: Chooser | None = None,
+        cache: VerdictCache | None = None,
+    ) -> None:
+        """`knowledge` names the release's content; `calibrators` are checked by the caller.
+
+        One of the calibrators must be for retrieval alone. A chooser whose model none of them was
+        fitted for is not asked: see `refused`.
+        """
+        self._taxonomy = taxonomy
+        self._retriever = retriever
+        self._calibrators = {one.identity: one for one in calibrators}
+        self._knowledge = knowledge
+        self._chooser = chooser
+        self._cache = cache
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every answer that can be given."""
+        return self._retriever.names
+
+    @property
+    def refused(self) -> ModelIdentity | None:
+        """The model that is there, but that no calibrator was fitted for."""
+        identity = self._chooser.identity if self._chooser else None
+        return identity if identity is not None and identity not in self._calibrators else None
+
+    def calibrator(self) -> Calibrator:
+        """The one for the model that answers now, or else for retrieval alone."""
+        identity = self._chooser.identity if self._chooser else None
+        return self._calibrators.get(identity) or self._calibrators[None]
+
+    def resolve(
+        self, questions: Iterable[LabelQuestion], *, salt: str = ""
+    ) -> dict[LabelQuestion, Verdict]:
+        """A verdict for each distinct question. Never raises for a model that fails.
+
+        Then retrieval answers alone. `salt` keeps tenants' prompts apart in the model's server.
+        """
+        asked = list(dict.fromkeys(questions))
+        keys = {one: self._key(one) for one in asked}
+        known = self._cache.get(list(keys.values())) if self._cache else {}
+        found = {one: known[key] for one, key in keys.items() if key in known}
+        missing = [one for one in asked if one not in found]
+        made = self._work_out(missing, salt) if missing else {}
+        if self._cache and made:
+            # Under the key of what has really answered: a model that failed is asked again.
+            self._cache.put(
+                {
+                    self._key(one, with_model=verdict.method == "model"): verdict
+                    for one, verdict in made.items()
+                }
+            )
+        return found | made
+
+    def _key(self, question: LabelQuestion, with_model: bool = True) -> str:
+        if self._cache is None:
+            return ""
+        calibrator = self.calibrator() if with_model else self._calibrators[None]
+        content = json.dumps([self._knowledge, calibrator.version])
+        return self._cache.key(question, hashlib.sha256(content.encode()).hexdigest())
+
+    def _work_out(
+        self, questions: Sequence[LabelQuestion], salt: str
+    ) -> dict[LabelQuestion, Verdict]:
+        features = [self._retriever.features(one) for one in questions]
+        retrieval = self._calibrators[None]
+        choices = self._choose(questions, features, salt)
+        calibrator = self.calibrator()
+        if choices is None or calibrator.identity is None:
+            return {
+                one: verdict_of(self.names, values, None, retrieval, bool(one.description))
+                for one, values in zip(questions, features, strict=True)
+            }
+        return {
+            one: verdict_of(self.names, values, choice, calibrator, bool(one.description))
+            for one, values, choice in zip(questions, features, choices, strict=True)
+        }
+
+    def _choose(
+        self, questions: Sequence[LabelQuestion], features: Sequence[Array], salt: str
+    ) -> list[Choice] | None:
+        if self._chooser is None or self.refused is not None:
+            return None
+        asked = [
+            (one, options_for(shortlist(self.names, values), self._taxonomy))
+            for one, values in zip(questions, features, strict=True)
+        ]
+        try:
+            choices = self._chooser.choose(asked, salt=salt)
+        except ChooserError:
+            return None
+        return None if self.refused is not None else choices
+
+
+def shortlist(names: Sequence[str], features: Array) -> list[str]:
+    """The nearest answers, which the model chooses from. No fitted number has a part in it."""
+    nearness = features[:, 0] + features[:, 1] / 2
+    return [names[int(number)] for number in np.argsort(-nearness, kind="stable")[:SHORTLIST]]
+
+
+def verdict_of(
+    names: Sequence[str],
+    features: Array,
+    choice: Choice | None,
+    calibrator: Calibrator,
+    described: bool,
+) -> Verdict:
+    """What features and the model's choice amount to. `calibrator` must fit both."""
+    weights: Weights = calibrator.weights(described)
+    values = features if choice is None else with_choice(features, names, choice)
+    shares = posterior(values, weights.features)
+    order = np.argsort(-shares, kind="stable")
+    first = names[int(order[0])]
+    branches = by_branch(names, shares)
+    branch = branch_of(first)
+    several = [
+        names[int(number)]
+        for number in order[1:3]
+        if shares[number] >= calibrator.several * shares[order[0]]
+        and names[int(number)] in _together(names, first)
+    ]
+    return Verdict(
+        labels=(first, *several),
+        confidence=worth(
+            signs(values, shares, float(shares[order[0]]), choice, names), weights.label
+        ),
+        branch=branch,
+        branch_confidence=worth(
+            signs(values, shares, branches[branch], choice, names), weights.branch
+        ),
+        candidates=tuple(
+            (names[int(number)], round(float(shares[number]), 6)) for number in order[:_CANDIDATES]
+        ),
+        review=tuple(names[int(n)] for n in order if shares[n] >= weights.least)[:20],
+        method="retrieval" if choice is None else "model",
+    )
+
+
+def _together(names: Sequence[str], first: str) -> frozenset[str]:
+    """Answers that may stand beside another: labels, not outcomes."""
+    if "." not in first or first.startswith("OTHER."):
+        return frozenset()
+    return frozenset(name for name in names if "." in name and not name.startswith("OTHER."))
