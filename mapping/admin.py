@@ -35,6 +35,7 @@ from mapping.models import (
     MigratedLabels,
     MigrationRun,
     ReviewItem,
+    ThresholdOverride,
 )
 from mapping.overview import first_id_at
 from mapping.pin_admin import KnowledgePinAdmin
@@ -48,6 +49,7 @@ from mapping.selectors import (
     with_label,
 )
 from mapping.tallies import Tally
+from mapping.threshold_admin import ThresholdOverrideAdmin
 from pillars.admin import PillarsAdmin, WindowPaginator
 from pillars.badges import state_badge
 from taxonomy.models import Evidence, KnowledgeRelease
@@ -413,3 +415,4 @@ def register(site: AdminSite) -> None:
     site.register(KnowledgePin, KnowledgePinAdmin)
     site.register(ReviewItem, ReviewItemAdmin)
     site.register(LabelDecision, LabelDecisionAdmin)
+    site.register(ThresholdOverride, ThresholdOverrideAdmin)

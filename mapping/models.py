@@ -340,3 +340,45 @@ class ReviewSeen(models.Model):
 
     def __str__(self) -> str:
         return str(self.event_id)
+
+
+class ThresholdScope(models.TextChoices):
+    """What a threshold holds for."""
+
+    TENANT = "tenant", "Every label"
+    DETECTOR = "detector", "A detector"
+    BRANCH = "branch", "A label or branch"
+
+
+class ThresholdOverride(models.Model):
+    """One choice of a threshold by this tenant. Of each scope and subject the last one is in force.
+
+    The rows are the history: a further choice is a further row, and a row without a value takes
+    the tenant's threshold away.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    number = models.PositiveIntegerField(unique=True, help_text="The tenant's choices in order")
+    scope = models.CharField(max_length=8, choices=ThresholdScope.choices)
+    subject = models.CharField(
+        max_length=100, blank=True, help_text="Detector, or label or branch; empty for every label"
+    )
+    value = models.FloatField(null=True, help_text="Probability, 0 to 1; none: taken away")
+    previous = models.FloatField(null=True, help_text="What the tenant had said until then")
+    note = models.CharField(max_length=300, blank=True, help_text="Why, in the person's words")
+    made_by = models.CharField(max_length=200, help_text="user:NAME or system:NAME")
+    made_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-number",)
+        verbose_name = "threshold"
+        triggers = append_only()
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(value__isnull=True) | models.Q(value__gte=0, value__lte=1),
+                name="threshold_is_a_probability",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_scope_display()} {self.subject}".strip()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import uuid_utils
@@ -20,6 +20,7 @@ from mapping.engine import (
     DetectorOutput,
     Engine,
     MappingResult,
+    Thresholds,
     recordable_label,
     recordable_ref,
 )
@@ -36,6 +37,7 @@ from mapping.onboarding.lists import read_label_list
 from mapping.review.in_force import decisions_in_force
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
+from mapping.thresholds import thresholds_in_force
 from pillars.observability import metrics
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
@@ -72,6 +74,13 @@ class Origin:
     request_id: str
 
 
+class Own(NamedTuple):
+    """What the tenant's people have said beside the knowledge."""
+
+    decisions: Decisions
+    thresholds: Thresholds
+
+
 @dataclass(frozen=True, slots=True)
 class MappedItem:
     """The answer to an item, and the event row that keeps it."""
@@ -87,10 +96,10 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     see selectors.check_edition.
     """
     in_force = engine_in_force(origin.tenant)
-    decisions = decisions_in_force(origin.tenant)
+    own = Own(decisions_in_force(origin.tenant), thresholds_in_force(origin.tenant))
     hash_text = _hasher(origin.tenant)
     now = datetime.now(UTC)
-    return [_map_one(in_force, decisions, origin, item, hash_text, now) for item in items]
+    return [_map_one(in_force, own, origin, item, hash_text, now) for item in items]
 
 
 def store_items(*, mapped: Sequence[MappedItem]) -> None:
@@ -222,7 +231,7 @@ def _decoded(text: str) -> str:
 
 def _map_one(
     in_force: EngineInForce,
-    decisions: Decisions,
+    own: Own,
     origin: Origin,
     item: MapItem,
     hash_text: Callable[[str], str],
@@ -237,7 +246,8 @@ def _map_one(
             label_descriptions=item.label_descriptions,
         ),
         hash_text=hash_text,
-        decisions=decisions,
+        decisions=own.decisions,
+        thresholds=own.thresholds,
     )
     row = _row(in_force, origin, item, result, hash_text, now)
     response = _response(in_force, origin, result, row)

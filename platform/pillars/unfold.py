@@ -29,6 +29,7 @@ _TENANT_PAGES: dict[str, tuple[_Page, ...]] = {
     ),
     "Knowledge": (
         _Page("Knowledge version", "push_pin", "mapping.KnowledgePin"),
+        _Page("Thresholds", "linear_scale", "mapping.ThresholdOverride"),
         _Page("Labels", "label", "taxonomy.Label"),
         _Page("Detectors", "sensors", "taxonomy.DetectorMap"),
         _Page("Frameworks", "account_balance", "taxonomy.FrameworkEdition"),

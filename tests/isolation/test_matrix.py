@@ -138,6 +138,7 @@ class TestTheMatrixItself:
             chief = side.sessions["chief"]
             for model in ("mapping.mappingevent", "mapping.knowledgepin", "mapping.migrationrun",
                           "mapping.reviewitem", "mapping.labeldecision",
+                          "mapping.thresholdoverride",
                           "reporting.report", "users.user", "auth.group",
                           "audit.auditentry"):  # fmt: skip
                 app, name = model.split(".")

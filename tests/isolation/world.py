@@ -25,7 +25,9 @@ from mapping.models import (
     MigrationRun,
     ReviewItem,
     RunState,
+    ThresholdScope,
 )
+from mapping.overrides import set_threshold
 from mapping.pins import pin_release, tenant_knowledge
 from mapping.review import services as review
 from mapping.review.sweep import sweep
@@ -120,6 +122,10 @@ def _plant_side(tenant: Tenant) -> Side:
         side.ids["mapping.knowledgepin"] = pin_release(
             serial=side.ids["serial"], actor=f"user:{side.mark}", note=side.mark
         ).pk
+        side.ids["mapping.thresholdoverride"] = set_threshold(
+            scope=ThresholdScope.DETECTOR, subject=f"{side.mark}-detector", value=0.5,
+            actor=f"user:{side.mark}", note=side.mark,
+        ).pk  # fmt: skip
         side.ids["audit.auditentry"] = record(
             action="zq.marked", actor=f"user:{side.mark}", target=side.mark, detail={"x": side.mark}
         ).pk

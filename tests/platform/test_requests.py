@@ -181,7 +181,8 @@ class TestMetrics:
             api("GET", "/events", demo.read_key, host=demo.host)
         found = samples(client)
         names = {name for _, labels in found for name, _ in labels}
-        assert names <= {"route", "method", "status", "detector", "decision", "code", "scope", "le"}
+        bounded = {"route", "method", "status", "detector", "decision", "code", "scope", "le"}
+        assert names <= bounded | {"mode"}
         text = client.get("/metrics", headers={"host": "localhost"}).content.decode()
         for demo in (acme, globex):
             tenant = demo.tenant

@@ -272,9 +272,9 @@ class Person:
 
 
 TENANT_LISTS = (
-    "mapping/mappingevent", "mapping/knowledgepin", "reporting/report", "keys/apikey",
-    "users/user", "auth/group", "audit/auditentry", "mapping/migrationrun", "taxonomy/label",
-    "taxonomy/detectormap",
+    "mapping/mappingevent", "mapping/knowledgepin", "mapping/thresholdoverride", "reporting/report",
+    "keys/apikey", "users/user", "auth/group", "audit/auditentry", "mapping/migrationrun",
+    "taxonomy/label", "taxonomy/detectormap",
     "taxonomy/control",
 )  # fmt: skip
 PLATFORM_LISTS = (
@@ -297,6 +297,13 @@ def send_searches(person: Person, lists: tuple[str, ...], canary: str) -> set[in
     for page in ("choose", "kill-switch/on", "kill-switch/off"):  # not confirmed, so refused
         form = {"mode": canary, "reason": canary, "confirm": ""}
         seen.add(person.post(f"/admin/switch/modechoice/{page}/", form))
+    for page, form in (
+        ("every-label", {"value": canary, "note": canary}),
+        ("detector", {"value": "0.5", "detector": canary, "note": canary}),
+        ("detector", {"value": "0.5", "other": canary}),
+        ("branch", {"value": "0.5", "branch": canary, "note": canary}),
+    ):
+        seen.add(person.post(f"/admin/mapping/thresholdoverride/set/{page}/", form))
     pins = "/admin/mapping/knowledgepin"
     choice = {"note": canary, "seen": canary, "newest": canary}
     for page, form in (

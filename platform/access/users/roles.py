@@ -14,6 +14,7 @@ _READ_EVERYTHING = (
     "mapping.view_knowledgepin",
     "mapping.view_reviewitem",
     "mapping.view_labeldecision",
+    "mapping.view_thresholdoverride",
     "reporting.view_report",
     "taxonomy.*:view",
 )
@@ -29,6 +30,7 @@ TENANT_ROLES: dict[str, tuple[str, ...]] = {
         *_READ_EVERYTHING,
         *_DECIDE,
         "reporting.add_report", "mapping.add_knowledgepin",
+        "mapping.add_thresholdoverride",
         "users.*:view", "users.*:add", "users.*:change", "auth.view_group",
         "keys.view_apikey", "keys.add_apikey", "keys.change_apikey",
     ),

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 MappingMode = Literal["hybrid", "model_first", "rules_only"]
+DetectorName = Annotated[str, Field(min_length=1, max_length=100)]
+Branch = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$", max_length=80)]
 Hostname = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 
 
@@ -52,6 +54,14 @@ class Mapping(Section):
     )
     confidence_threshold: Probability = Field(
         default=0.6, description="Mappings under this probability are not taken without review"
+    )
+    detector_thresholds: dict[DetectorName, Probability] = Field(
+        default={}, description="The same for single detectors, as {presidio: 0.8}"
+    )
+    branch_thresholds: dict[Branch, Probability] = Field(
+        default={},
+        description='For labels or branches, as {"PII": 0.5, "HARM.SPEECH": 0.7}; they go before '
+        "those of detectors",
     )
     frameworks: list[str] = Field(
         default=["soc2", "iso27001", "hipaa"],
