@@ -60,7 +60,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            known = _known(options["directory"])
+            known = known_from(options["directory"])
             if options["markdown"]:
                 self.stdout.write(tables(known))
                 return
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         self.stdout.write(strata_table([(mode, report)]))
 
 
-def _known(directory: Path) -> Known:
+def known_from(directory: Path) -> Known:
     documents = read_documents(directory)
     files = {one.data["detector"]: one.data for one in documents if one.kind == "detector"}
     return Known(newest_taxonomy(documents).data, files)
