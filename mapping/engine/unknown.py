@@ -47,10 +47,8 @@ def apply_verdicts(
             hits[key] = hit
             continue
         asked += 1
-        words = descriptions.get(label, "")
-        verdict = ask(
-            question._replace(label=label, description=words if isinstance(words, str) else "")
-        )
+        description = descriptions.get(label, "")
+        verdict = ask(question._replace(label=label, description=description))
         if verdict is None:
             hits[key] = hit
             continue

@@ -76,18 +76,15 @@ class Calibrator:
         """From JSON. Raises CalibratorError if the file does not hold one."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            identity = content.pop("identity")
-            kinds = {
-                kind: Weights(
-                    **{
-                        name: tuple(value) if isinstance(value, list) else value
-                        for name, value in content.pop(kind).items()
-                    }
-                )
-                for kind in ("described", "bare")
-            }
+            identity = content["identity"]
             found = cls(
-                **content, **kinds, identity=ModelIdentity(**identity) if identity else None
+                encoder=str(content["encoder"]),
+                edition=str(content["edition"]),
+                identity=ModelIdentity(**identity) if identity else None,
+                described=_weights(content["described"]),
+                bare=_weights(content["bare"]),
+                several=float(content["several"]),
+                dataset=str(content["dataset"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CalibratorError(
@@ -113,7 +110,7 @@ class Calibrator:
         """Raises CalibratorError if it was fitted for another encoder, edition or model."""
         for what, mine, other in (
             ("encoder", self.encoder, encoder),
-            ("taxonomy", self.edition, edition),
+            ("taxonomy", month_of(self.edition), month_of(edition)),
             ("model", self.identity, identity),
         ):
             if mine != other:
@@ -125,6 +122,21 @@ class Calibrator:
     def weights(self, described: bool) -> Weights:
         """Those for questions with or without a description."""
         return self.described if described else self.bare
+
+
+def _weights(content: Mapping[str, Any]) -> Weights:
+    features, label, parent = (
+        tuple(map(float, content[name])) for name in ("features", "label", "branch")
+    )
+    return Weights(features, label, parent, float(content["least"]))
+
+
+def month_of(edition: str) -> str:
+    """2026.11 for 2026.11.3: further editions of a month differ in few labels.
+
+    The features know no label by name, so a calibrator stays good for them.
+    """
+    return ".".join(edition.split(".")[:2])
 
 
 def with_choice(features: Array, names: Sequence[str], choice: Choice) -> Array:

@@ -34,7 +34,8 @@ class SentenceEncoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
-        self._kept: dict[str, Array] = dict(vectors or {})
+        self._given = vectors or {}
+        self._kept: dict[str, Array] = {}
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str], *, keep: bool = False) -> Array:
@@ -42,7 +43,7 @@ class SentenceEncoder:
 
         One text at a time is run, so that what stands beside it cannot change its vector.
         """
-        found = [self._kept.get(text) for text in texts]
+        found = [self._known(text) for text in texts]
         made = {
             text: self._run(text)
             for text in dict.fromkeys(t for t, v in zip(texts, found, strict=True) if v is None)
@@ -58,6 +59,10 @@ class SentenceEncoder:
                 for text, vector in zip(texts, found, strict=True)
             ]
         ).astype(np.float32)
+
+    def _known(self, text: str) -> Array | None:
+        vector = self._kept.get(text)
+        return self._given.get(text) if vector is None else vector
 
     def _run(self, text: str) -> Array:
         ids = self._tokenizer.encode(text).ids

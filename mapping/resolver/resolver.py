@@ -75,6 +75,21 @@ class Resolver:
         identity = self._chooser.identity if self._chooser else None
         return self._calibrators.get(identity) or self._calibrators[None]
 
+    @property
+    def versions(self) -> tuple[str, str]:
+        """Which model and which calibrator answer now, for the record of an event."""
+        calibrator = self.calibrator()
+        model = f"encoder@{calibrator.encoder[:12]}"
+        if calibrator.identity is not None:
+            identity = calibrator.identity
+            name, digest = (
+                (identity.adapter, identity.adapter_digest)
+                if identity.adapter
+                else (identity.base, identity.base_digest)
+            )
+            model = f"{model} {identity.backend}:{name}@{digest[:12]}"
+        return model, calibrator.version
+
     def resolve(
         self, questions: Iterable[LabelQuestion], *, salt: str = ""
     ) -> dict[LabelQuestion, Verdict]:
@@ -135,7 +150,9 @@ class Resolver:
             choices = self._chooser.choose(asked, salt=salt)
         except ChooserError:
             return None
-        return None if self.refused is not None else choices
+        # A server's model is known only once it has answered.
+        identity = self._chooser.identity
+        return choices if identity in self._calibrators else None
 
 
 def shortlist(names: Sequence[str], features: Array) -> list[str]:

@@ -153,7 +153,7 @@ def _text_of(one: KnownLabel) -> str:
 
 
 def known_labels(
-    detectors: Iterable[Mapping[str, Any]], answers_of: Callable[[Mapping[str, Any]], Sequence[str]]
+    detectors: Iterable[Mapping[str, Any]], answers_of: Callable[[dict[str, Any]], Sequence[str]]
 ) -> list[KnownLabel]:
     """Every label of parsed detector files. `answers_of` reads an entry's answer."""
     return [

@@ -64,13 +64,12 @@ def main() -> None:
             if path.exists():
                 continue
             started = time.monotonic()
-            chosen = [[one for one in both if part_of(one.group) != part] for both in asked]
-            names = list(dataset.texts)
-            made = replace(
-                blank,
-                identity=identity,
-                described=fit(chosen[0], names),
-                bare=fit(chosen[1], names),
+            described, bare = (
+                fit([one for one in both if part_of(one.group) != part], list(dataset.texts))
+                for both in asked
+            )
+            made = Calibrator(
+                options.encoder, options.edition, identity, described, bare, SEVERAL, dataset.digest
             )
             path.parent.mkdir(exist_ok=True)
             made.save(path)

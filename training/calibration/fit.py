@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from mapping.evaluation.models import PARTS, part_of
+from mapping.evaluation.models import part_of
 from mapping.resolver.calibrate import (
     SIGNS,
     Array,
@@ -52,11 +52,12 @@ def fit(asked: Sequence[Asked], names: Sequence[str]) -> Weights:
     return Weights(tuple(map(float, features)), tuple(label), tuple(parent), scores[rank])
 
 
-def out_of_group(
-    asked: Sequence[Asked], make: Callable[[list[Asked]], Any], parts: int = PARTS
-) -> list[Any]:
+def out_of_group(asked: Sequence[Asked], make: Callable[[list[Asked]], Any]) -> list[Any]:
     """For each question what `make` makes of the questions of other groups."""
-    made = [make([one for one in asked if part_of(one.group) != part]) for part in range(parts)]
+    parts = {part_of(one.group) for one in asked}
+    made = {
+        part: make([one for one in asked if part_of(one.group) != part]) for part in sorted(parts)
+    }
     return [made[part_of(one.group)] for one in asked]
 
 

@@ -52,6 +52,10 @@ class Mapping(Section):
         description="Who maps where nobody has chosen: hybrid (rules, then the model for unknown "
         "labels), model_first or rules_only",
     )
+    models: str = Field(
+        default="",
+        description="Folder of encoder and calibrators; empty for those that come with Pillars",
+    )
     confidence_threshold: Probability = Field(
         default=0.6, description="Mappings under this probability are not taken without review"
     )

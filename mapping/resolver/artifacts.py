@@ -1,0 +1,99 @@
+"""The files that models are made of, as they come with Pillars or from training."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from mapping.resolver.calibrate import Array, Calibrator, CalibratorError
+from mapping.resolver.encoder import SentenceEncoder
+
+SHIPPED = Path(__file__).resolve().parent.parent / "artifacts"
+
+
+class ArtifactsError(ValueError):
+    """The files cannot be used. The message says which and what to do."""
+
+
+def text_key(text: str) -> str:
+    """Names a text in the file of vectors."""
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+class _Vectors(Mapping[str, Array]):
+    """Vectors by text, kept by the texts' hashes."""
+
+    def __init__(self, keys: list[str], rows: Array) -> None:
+        self._rows = dict(zip(keys, rows, strict=True))
+
+    def __getitem__(self, text: str) -> Array:
+        return self._rows[text_key(text)].astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Any:
+        return iter(self._rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifacts:
+    """An encoder and the calibrators that were fitted with it."""
+
+    encoder: SentenceEncoder
+    encoder_digest: str  # SHA-256 of model.onnx
+    calibrators: tuple[Calibrator, ...]  # the first is for retrieval alone
+
+    @classmethod
+    def load(cls, folder: Path = SHIPPED) -> Self:
+        """Raises ArtifactsError if a file is missing, damaged or made for another encoder."""
+        model = folder / "encoder" / "model.onnx"
+        try:
+            digest = hashlib.sha256(model.read_bytes()).hexdigest()
+            calibrators = [
+                Calibrator.load(path)
+                for path in sorted((folder / "calibrators").glob("*.json"), reverse=True)
+            ]
+            encoder = SentenceEncoder(folder / "encoder", vectors=_vectors(folder, digest))
+        except CalibratorError as error:
+            raise ArtifactsError(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - onnxruntime and tokenizers have classes of their own
+            raise ArtifactsError(
+                f"{folder}: the encoder cannot be loaded ({type(error).__name__}). Install Pillars "
+                "anew, or train one with `python -m training.encoder`."
+            ) from None
+        fitting = [one for one in calibrators if one.encoder == digest]
+        retrieval = [one for one in fitting if one.identity is None]
+        if not retrieval:
+            raise ArtifactsError(
+                f"{folder}: no calibrator was fitted for this encoder. Its confidences would mean "
+                "nothing: fit one with `python -m training.calibration`."
+            )
+        others = [one for one in fitting if one.identity is not None]
+        return cls(encoder, digest, (retrieval[0], *others))
+
+
+def _vectors(folder: Path, digest: str) -> Mapping[str, Array] | None:
+    """Vectors of the shipped knowledge's texts, if they are of this encoder."""
+    path = folder / "encoder" / "vectors.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as content:
+        facts = json.loads(str(content["facts"]))
+        if facts.get("encoder") != digest:
+            return None
+        return _Vectors(list(map(str, content["keys"])), content["rows"])
+
+
+def save_vectors(folder: Path, digest: str, vectors: Mapping[str, Array]) -> None:
+    """Keep vectors by text, so that a start need not work them out."""
+    np.savez_compressed(
+        folder / "encoder" / "vectors.npz",
+        facts=np.array(json.dumps({"encoder": digest})),
+        keys=np.array([text_key(text) for text in vectors]),
+        rows=np.stack(list(vectors.values())).astype(np.float16),
+    )

@@ -1,0 +1,148 @@
+"""The resolver of a release of the knowledge: built when it is first needed, kept by process."""
+
+import hashlib
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import redis
+import structlog
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from access.keys.limiter import store
+from mapping.chooser import current_chooser
+from mapping.resolver.artifacts import SHIPPED, Artifacts, ArtifactsError
+from mapping.resolver.cache import VerdictCache
+from mapping.resolver.calibrate import Calibrator, month_of
+from mapping.resolver.resolver import Resolver
+from mapping.resolver.retrieve import Retriever, known_labels
+from taxonomy.agreement import of_entry
+from taxonomy.selectors import KnowledgeDocuments, documents_of
+from tenants.context import public_context
+
+log = structlog.get_logger("mapping.resolvers")
+_MOST = 4  # releases for which a process keeps a resolver
+_KEPT_SECONDS = 7 * 24 * 3600
+_PAUSE_SECONDS = 5.0
+_PREFIX = "pillars:verdict:"
+
+
+class RedisStore:
+    """Verdicts in the broker. While it is away nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._away_until = 0.0
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """None for what is not there."""
+        if time.monotonic() < self._away_until:
+            return [None] * len(keys)
+        try:
+            return cast(list[bytes | None], store().mget([_PREFIX + key for key in keys]))
+        except (redis.RedisError, OSError):
+            self._away_until = time.monotonic() + _PAUSE_SECONDS
+            return [None] * len(keys)
+
+    def set_many(self, values: Mapping[str, bytes]) -> None:
+        """Kept for a week."""
+        if time.monotonic() < self._away_until:
+            return
+        try:
+            with store().pipeline(transaction=False) as pipeline:
+                for key, value in values.items():
+                    pipeline.set(_PREFIX + key, value, ex=_KEPT_SECONDS)
+                pipeline.execute()
+        except (redis.RedisError, OSError):
+            self._away_until = time.monotonic() + _PAUSE_SECONDS
+
+
+class _Resolvers:
+    """Thread-safe. A release that no calibrator fits has none: rules answer alone."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, Resolver | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, serial: int) -> Resolver | None:
+        found = self._kept.get(serial, ...)
+        if found is not ...:
+            return found
+        with self._lock:
+            if serial not in self._kept:
+                self._kept[serial] = _build(serial)
+                while len(self._kept) > _MOST:
+                    self._kept.popitem(last=False)
+            return self._kept[serial]
+
+
+_RESOLVERS = _Resolvers()
+
+
+def resolver_of(serial: int) -> Resolver | None:
+    """For a release that can be used. None if the models cannot: `why_not` says why."""
+    return _RESOLVERS.of(serial)
+
+
+def artifacts_folder() -> Path:
+    """Where the models are: `mapping.models`, or those that come with Pillars."""
+    named = settings.CONFIG.mapping.models
+    return Path(named) if named else SHIPPED
+
+
+@cache
+def _artifacts() -> Artifacts | ArtifactsError:
+    try:
+        return Artifacts.load(artifacts_folder())
+    except ArtifactsError as error:
+        log.error("models_not_usable", reason=str(error))
+        return error
+
+
+@cache
+def _cache() -> VerdictCache:
+    secret = salted_hmac("mapping.resolver", "cache", algorithm="sha256").digest()
+    return VerdictCache(secret, RedisStore())
+
+
+def why_not() -> str:
+    """Why no label is put to the models in this process; empty if they can be asked."""
+    found = _artifacts()
+    return str(found) if isinstance(found, ArtifactsError) else ""
+
+
+def _build(serial: int) -> Resolver | None:
+    artifacts = _artifacts()
+    if isinstance(artifacts, ArtifactsError):
+        return None
+    with public_context():
+        documents = documents_of(serial)
+    taxonomy: Mapping[str, Any] = documents.taxonomy
+    calibrators = [one for one in artifacts.calibrators if _fits(one, taxonomy["edition"])]
+    if not calibrators or calibrators[0].identity is not None:
+        log.error("no_calibrator", serial=serial)
+        return None
+    known = known_labels(documents.detectors, of_entry)
+    return Resolver(
+        taxonomy=taxonomy,
+        retriever=Retriever(taxonomy, known, artifacts.encoder),
+        calibrators=calibrators,
+        knowledge=_content(documents),
+        chooser=current_chooser(),
+        cache=_cache(),
+    )
+
+
+def _content(documents: KnowledgeDocuments) -> str:
+    """Changes with any label or rule: verdicts on other knowledge are not found again."""
+    content = json.dumps([documents.taxonomy, documents.detectors], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _fits(calibrator: Calibrator, edition: str) -> bool:
+    return month_of(calibrator.edition) == month_of(edition)
