@@ -191,7 +191,8 @@ class _Reader:
         elif not (members.failed or _is_group(members, sure, states)):
             states.append(self._judge(label, judged, sure=sure or words.lists_findings(name)))
         if judged.verdict is False and State.FOUND not in states:
-            return State.CLEAR
+            # That nothing was done is no verdict on what could not be read beside it.
+            return _of_all([*states, State.CLEAR]) if members.only_acted else State.CLEAR
         return _of_all(states)
 
     def _inside(self, members: Members, place: Place, depth: int, judged: Judgement) -> list[State]:

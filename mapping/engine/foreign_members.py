@@ -139,7 +139,8 @@ class Members:
         if verdict is not None and words.is_outcome(value):
             self._verdicts.append(verdict)
         elif value:
-            self._labels.append((words.LABEL_ORDER.get(name, len(words.LABEL_ORDER)), value))
+            # `outcome_label` and the like: as sure as the last that are listed.
+            self._labels.append((words.LABEL_ORDER.get(name, words.FIRST_WEAK - 1), value))
 
     def _take_score(self, value: Any) -> None:
         self._scored = True
@@ -157,8 +158,8 @@ class Members:
 
     def _take_verdict(self, name: str, key: str, value: Any, role: words.Role) -> None:
         said = words.yes_or_no(value)
-        if said is None and type(value) is int and value in (0, 1):
-            said = bool(value)
+        if said is None and role == "bad" and type(value) is int and value == 1:
+            said = True  # other whole numbers are counts: `passed: 1, failed: 4`
         if said is None:
             if value is not None:
                 self.scalars.append(Scalar(name, key, value))
@@ -174,11 +175,16 @@ class Members:
             if verdict is not None and words.is_outcome(value):
                 self._of_label.append(verdict)
         elif verdict is not None:
-            self._verdicts.append(verdict)
+            (self._acted if name == "action" else self._verdicts).append(verdict)
             if verdict:
                 self._words.append(words.plain(value))
         elif name in ("classification", "prediction") and isinstance(value, str):
             self._labels.append((len(words.LABEL_ORDER), value))
+
+    @property
+    def only_acted(self) -> bool:
+        """Whether all that is said of the whole is what was done: `action: NONE`."""
+        return bool(self._acted) and not self._verdicts
 
     def judgement(self, *, of_label: bool) -> Judgement:
         """What the object says of its label, or of the whole if it has none."""
@@ -193,12 +199,19 @@ class Members:
         )
 
     def label(self) -> tuple[str | None, bool]:
-        """The label by the surest member, and whether the member can mean nothing else."""
-        for place, text in sorted(self._labels):
-            label = words.label_of(text)
-            if label is not None:
-                return label, place < words.FIRST_WEAK
-        return None, False
+        """The label by the surest member, and whether the member can mean nothing else.
+
+        `safe` yields to any other sure label: `label: safe, outcome_label: refusal`.
+        """
+        found = [
+            (place >= words.FIRST_WEAK, words.is_negative_label(label), place, label)
+            for place, text in self._labels
+            if (label := words.label_of(text)) is not None
+        ]
+        if not found:
+            return None, False
+        weak, _, _, label = min(found)
+        return label, not weak
 
     @property
     def word(self) -> str:

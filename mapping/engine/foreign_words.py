@@ -367,10 +367,11 @@ def yes_or_no(word: Any) -> bool | None:
 
 
 def is_negative_label(text: str) -> bool:
-    """Whether a label says that nothing was found: `safe`, `not_hate`, `NON_TOXIC`."""
-    plain = _plain(text) or ""
-    words = plain.split(" ")
-    return plain in _SAFE_WORDS or (len(words) > 1 and words[0] in ("not", "non", "no"))
+    """Whether a label says that nothing was found: `safe`, `NON_TOXIC`.
+
+    Not every label that begins with a negation does: `No Harassment` is the name of a policy.
+    """
+    return _plain(text) in _SAFE_WORDS
 
 
 def is_outcome(word: Any) -> bool:

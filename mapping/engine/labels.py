@@ -54,6 +54,7 @@ _SENSITIVE = re.compile(
     | (?<![a-z0-9])(?:npm_|hf_|dop_v1_|shp[a-z]{2}_|key-)[a-z0-9]{20,}  # npm, Hugging Face, ...
     | -----begin
     | ://[^/\s:@]*:[^/\s@]+@                                    # credentials in an address
+    | ://[^/\s:@]*:(?!\d{1,5}(?:[/?#]|$))[^/\s@]*$             # the same, cut off; no port
     | (?:password|passwd|pwd|secret|token|api_?key|sig(?:nature)?)\s*=\s*\S    # an assignment
     | bearer\s+[\w.-]{8,}
     """,

@@ -115,6 +115,8 @@ def test_a_verdict_on_the_whole_that_nothing_was_found_is_safe(output: Any) -> N
         {"hate": 0.01, "spam": 0.02}, {"hate": False}, "no", "none", "It is safe to say so.",
         [{"label": "hate", "score": 0.1}], {"results": [{"flagged": False}, {"who": {"knows": 1}}]},
         {"results": [{"flagged": False}], "other": [{"unread": {"x": "y"}}]},
+        {"action": "NONE", "assessments": [{"unread": {"x": "y"}}]}, {"passed": 1, "fails": 9},
+        {"failed": 0, "errors": 0},
     ],
 )  # fmt: skip
 def test_silence_is_no_verdict(output: Any) -> None:
@@ -146,13 +148,22 @@ def test_a_positive_verdict_without_a_category_is_flagged(output: Any) -> None:
     assert result.confidence == 0.7
 
 
+def test_a_name_that_begins_with_no_is_no_verdict() -> None:
+    assert found("No Hate Speech") == {"No Hate Speech"}
+    assert found([{"label": "No Harassment", "score": 0.9}]) == {"No Harassment"}
+    assert found({"label": "safe", "completion_label": "full_refusal"}) == {"full_refusal"}
+
+
 def test_a_category_says_more_than_the_verdict() -> None:
     assert labels(run(NOBODY, {"flagged": True, "category": "hate"})) == [("hate", "OTHER.Unknown")]
 
 
 def test_a_finding_is_stronger_than_a_verdict_of_safe_above_it() -> None:
     assert found({"flagged": False, "results": [{"label": "hate", "score": 0.9}]}) == {"hate"}
-    assert found({"action": "none", "blocked": False, "label": "hate", "severity": "high"}) == set()
+    assert found({"flagged": False, "label": "hate", "severity": "high"}) == set()
+    assert found({"action": "none", "blocked": False, "label": "hate", "severity": "high"}) == {
+        "hate"
+    }
     assert found({"hate": {"filtered": False, "severity": "medium"}}) == {"hate"}
 
 

@@ -33,6 +33,7 @@ SECRETS = [
     "hf_abcdefghijABCDEFGHIJabcdefghijABCD", "npm_abcdefghij0123456789ABCDEFGHIJ012345",
     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "0123456789abcdef0123456789abcdef",
     "d41d8cd98f00b204e9800998ecf8427e", "postgres://app:hunter2@db/app", "password=hunter2",
+    "postgres://app:hunter2",
     "api_key = abc", "Bearer abcdef0123456789", "-----BEGIN RSA PRIVATE KEY-----",
     "550e8400-e29b-41d4-a716-446655440000",
 ]  # fmt: skip
@@ -70,6 +71,7 @@ def test_the_check_knows_labels_when_it_sees_them(name: str) -> None:
 
 
 REFS = [
+    "http://localhost:8080/x", "http://localhost:8080",
     "s3://bucket/2026/11/20/event.json", "splunk:index=main,id=9837465", "chat/support",
     "550e8400-e29b-41d4-a716-446655440000", "2.2.366", "v1alpha1", "0.9.0.13",
     "pkg@1.2.3", "image@sha256:0123456789abcdef", "omni-moderation-2024-09-26",
@@ -89,6 +91,7 @@ def test_references_are_recorded(text: str) -> None:
         "", "two words", "x" * 201, "ünïcode", "line\n", "user:jane.roe@example.org", "078-05-1120",
         "user/078-05-1120", "078051120", "4111-1111-1111-1111", "card/4111111111111111",
         "tel:+14155550132", "415-555-0132", "https://app:hunter2@example.org/",
+        "postgres://app:hunter2",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "AKIAIOSFODNN7EXAMPLE", "id?token=abcdef",
         "s3/x?sig=abcdef", "the+patient+told+me+that+his+knee+hurts",
         "the_patient_told_me_that_his_knee_hurts",

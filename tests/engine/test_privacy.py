@@ -96,6 +96,13 @@ def test_no_canary_of_an_unknown_detector_comes_back(canary: str) -> None:
 
 
 @pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+def test_no_canary_comes_back_from_real_outputs_of_an_unknown_detector(canary: str) -> None:
+    for _, output in OUTPUTS[::40]:
+        for changed in planted(output, canary):
+            assert_kept_out(run("somebody-elses", changed), canary)
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
 def test_no_canary_comes_back_through_the_other_fields(canary: str) -> None:
     spans = [{"entity_type": "BADGE_NO", "start": 0, "end": 3, "score": 0.7}]
     words = {"BADGE_NO": canary, canary: "passport number"}

@@ -37,6 +37,9 @@ def test_every_output_is_answered_in_process(acme: DemoTenant, say: Say) -> None
     origin = services.Origin(
         tenant=acme.tenant, api_key_id=uuid.uuid4(), request_id=str(uuid.uuid4())
     )
+    services.map_items(
+        origin=origin, items=[services.MapItem(detector="x", output="x")]
+    )  # compiles
     times: list[float] = []
     decisions: Counter[str] = Counter()
     outputs = Mutator(SEED, as_json=False)
