@@ -5,6 +5,7 @@ they are good for is their length and wording.
 """
 
 import json
+import random
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -48,6 +49,8 @@ def make(count: int) -> list[Asked]:
         question = LabelQuestion(detector, f"{PLACE} {label}", description, category or "")
         options = options_for(shortlist[:_SHORTLIST], taxonomy)
         made.append(Asked(question, tuple(options)))
+    # Mixed, since the labels of one file have descriptions and shortlists of similar length.
+    random.Random(1).shuffle(made)
     return made
 
 

@@ -38,7 +38,6 @@ Way: TypeAlias = Literal["client", "raw"]
 Ask: TypeAlias = Callable[[int], str]  # number of a request -> how it went; "ok" if well
 
 _TURNS: Final[Sequence[Way]] = ("raw", "client", "client", "raw")
-_RAMP_SECONDS: Final = 1.0  # before a turn is measured
 _MOST_PER_PROCESS: Final = 32  # connections; a web process has far fewer
 _TIMEOUT_SECONDS: Final = 30.0  # a late answer is to be seen, not to be given up
 _NUMBERS: Final = 1_000_000  # of requests that a process can make
@@ -72,6 +71,7 @@ class Case(NamedTuple):
 
     connections: int
     seconds: float  # of each way, in two turns
+    ramp_seconds: float = 1.0  # before a turn is measured
 
 
 @dataclass
@@ -112,10 +112,20 @@ def _percentile(ordered: Sequence[float], share: float) -> float | None:
     return round(1000 * ordered[min(len(ordered) - 1, int(len(ordered) * share))], 3)
 
 
-def measure(server: Server, asked: Sequence[Asked], cases: Sequence[Case]) -> dict[str, Any]:
-    """Ask `server` in both ways with each number of connections, after it has warmed up."""
+def measure(
+    server: Server,
+    asked: Sequence[Asked],
+    cases: Sequence[Case],
+    tell: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
+    """Ask `server` in both ways with each number of connections, after it has warmed up.
+
+    `tell` is given every row of the report as soon as it is there.
+    """
     processes = itertools.count()
-    _run(server, asked, Case(min(32, max(case.connections for case in cases)), 2.0), processes)
+    most = max(case.connections for case in cases)
+    warm_up = Case(min(32, most), min(2.0, cases[0].seconds), cases[0].ramp_seconds)
+    _run(server, asked, warm_up, processes)
     rows = []
     for case in cases:
         outcomes = _run(server, asked, case, processes)
@@ -128,6 +138,7 @@ def measure(server: Server, asked: Sequence[Asked], cases: Sequence[Case]) -> di
                 "overhead_percent": _overhead(ways),
             }
         )
+        tell(rows[-1])
     return {
         "server": asdict(server),
         "cpus": os.cpu_count(),
@@ -160,7 +171,7 @@ def _run(
     for share in shares:
         ours, theirs = context.Pipe()
         first = next(processes_before) * _NUMBERS
-        work = (server, asked, share, case.seconds / 2, first, barrier, theirs)
+        work = (server, asked, case._replace(connections=share), first, barrier, theirs)
         process = context.Process(target=_work, args=work, daemon=True)
         process.start()
         theirs.close()
@@ -182,27 +193,28 @@ def _run(
 
 
 def _work(
-    server: Server, asked: Sequence[Asked], connections: int, seconds: float, first: int,
-    barrier: Any, pipe: Connection,
-) -> None:  # fmt: skip
-    """A process: all turns, with `connections` threads each."""
-    numbers = itertools.count(first)
+    server: Server, asked: Sequence[Asked], case: Case, first: int, barrier: Any, pipe: Connection
+) -> None:
+    """A process: all turns, with a thread for each of its connections."""
+    # Every turn begins with the same question: both ways ask the same ones, in the same order.
+    a_turn = _NUMBERS // len(_TURNS) // len(asked) * len(asked)
     ways: dict[Way, Ask] = {
-        "client": _client(server, asked, connections),
-        "raw": _raw(server, asked, connections),
+        "client": _client(server, asked, case.connections),
+        "raw": _raw(server, asked, case.connections),
     }
     outcomes = []
-    for way in _TURNS:
+    for turn, way in enumerate(_TURNS):
+        numbers = itertools.count(first + turn * a_turn)
         barrier.wait()
-        outcomes.append(_turn(ways[way], connections, seconds, numbers))
+        outcomes.append(_turn(ways[way], case, numbers))
     pipe.send(outcomes)
 
 
-def _turn(ask: Ask, connections: int, seconds: float, numbers: "itertools.count[int]") -> Outcome:
-    """Ask from `connections` threads; what is answered within `seconds` after the ramp counts."""
-    begin = time.perf_counter() + _RAMP_SECONDS
-    end = begin + seconds
-    outcome = Outcome(seconds=seconds)
+def _turn(ask: Ask, case: Case, numbers: "itertools.count[int]") -> Outcome:
+    """Ask from one thread a connection; what is answered in the time after the ramp counts."""
+    begin = time.perf_counter() + case.ramp_seconds
+    end = begin + case.seconds / 2
+    outcome = Outcome(case.seconds / 2)
     lock = threading.Lock()
 
     def drive() -> None:
@@ -219,7 +231,7 @@ def _turn(ask: Ask, connections: int, seconds: float, numbers: "itertools.count[
         with lock:
             outcome.add(Outcome(0, mine, counted), at_the_same_time=True)
 
-    threads = [threading.Thread(target=drive) for _ in range(connections)]
+    threads = [threading.Thread(target=drive) for _ in range(case.connections)]
     for thread in threads:
         thread.start()
     time.sleep(max(0.0, begin - time.perf_counter()))
@@ -358,7 +370,8 @@ def main() -> None:
     if not options.url:
         parser.error("--url is needed: start a server first")
     server = Server(options.url, options.backend, options.model, options.adapter)
-    report = measure(server, asked, [Case(n, options.seconds) for n in options.connections])
+    cases = [Case(n, options.seconds) for n in options.connections]
+    report = measure(server, asked, cases, lambda row: print(json.dumps(row), flush=True))
     options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print("\n".join(table(report)))
 

@@ -19,7 +19,7 @@ FIGURES = {"p50_ms", "p95_ms", "mean_ms", "requests_per_second"}
 
 def measure(server: Server, connections: int) -> dict[str, Any]:
     target = vllm.Server(server.url, "vllm", MODEL, ADAPTER)
-    return vllm.measure(target, ASKED, [vllm.Case(connections, 0.4)])
+    return vllm.measure(target, ASKED, [vllm.Case(connections, 0.4, 0.1)])
 
 
 def reads(server: Server) -> list[dict[str, Any]]:
@@ -46,6 +46,17 @@ def test_both_ways_send_the_same_and_no_question_is_asked_twice() -> None:
     shapes = {re.sub(rf"\d{{{len(PLACE)}}}", PLACE, json.dumps(body)) for body in bodies}
     assert len(shapes) == len(ASKED)
     assert "| 3 | client |" in "\n".join(vllm.table(report))
+
+
+def test_every_turn_of_a_process_asks_the_same_questions_in_the_same_order() -> None:
+    with Server(protocols.TestVllm.serve).running() as server:
+        measure(server, 1)
+    users = [body["messages"][1]["content"] for body in reads(server)]
+    asked = [match for user in users if (match := re.match(r"Label: (\d+) (\w+)\n", user))]
+    labels = {int(match[1]): match[2] for match in asked}
+    begun = [labels[number] for number in sorted(labels) if number - 1 not in labels]
+    assert len(begun) == 8  # raw, client, client, raw: to warm up, and to be measured
+    assert len(set(begun[:4])) == len(set(begun[4:])) == 1
 
 
 def test_requests_that_fail_are_counted_and_not_timed() -> None:
