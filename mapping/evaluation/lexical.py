@@ -3,6 +3,8 @@
 import heapq
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from mapping.evaluation.cases import Question
 from mapping.evaluation.predictors import (
     Known,
@@ -78,9 +80,9 @@ class LexicalPredictor:
         Of texts equally near, the taxonomy's come first, then those of the first file.
         """
         scores = self._index.cosines(label, description)
-        pairs = ((-round(score, 9), number) for number, score in scores.items())
+        pairs = ((-round(float(scores[n]), 9), int(n)) for n in np.flatnonzero(scores))
         best = heapq.nsmallest(len(scores) if count is None else count, pairs)
-        return [(number, min(-score, 1.0)) for score, number in best]
+        return [(number, -score) for score, number in best]
 
     def _rank(
         self, near: list[tuple[int, float]], held_out: Names

@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 
 from mapping.evaluation.cases import Question
-from mapping.evaluation.folds import Folds
+from mapping.evaluation.folds import Folds, FoldsError
 from mapping.evaluation.predictors import Known, Names, Prediction, source_labels
 from mapping.resolver.calibrate import Calibrator
 from mapping.resolver.prompt import build_prompt, options_for
 from mapping.resolver.resolver import Resolver, verdict_of
 from mapping.resolver.retrieve import Array, Retriever, known_labels
 from mapping.resolver.settle import Settled, Verdict, settle
-from mapping.resolver.types import Choice, LabelQuestion, Option
+from mapping.resolver.types import NONE_OF_THESE, Choice, LabelQuestion, Option
 from taxonomy.agreement import of_entry
 
 PARTS: Final = 10
@@ -102,64 +102,132 @@ def forced(verdict: Verdict) -> Settled:
     return Settled("accept", verdict.labels, verdict.confidence, verdict.method, verdict.candidates)
 
 
+class Unseen:
+    """What the predictors below share: the scores of the folds, and features worked out once."""
+
+    def __init__(self, known: Known, folds: Folds) -> None:
+        self.known = known
+        self.folds = folds
+        self.retriever = Retriever(
+            known.taxonomy, known_labels(known.detectors.values(), of_entry), None
+        )
+        if self.retriever.names != folds.names:
+            raise FoldsError(
+                "The taxonomy has other labels than the models were scored on. Train and score "
+                "anew: `python -m training.encoder`."
+            )
+        self._features: dict[tuple[LabelQuestion, Names], Array] = {}
+
+    def lexical(self, asked: LabelQuestion, held_out: Names) -> Array:
+        """Features without those of an encoder. Not to be changed."""
+        key = (asked, held_out)
+        if key not in self._features:
+            self._features[key] = self.retriever.features(asked, held_out)
+        return self._features[key]
+
+    def features(
+        self, question: Question, asked: LabelQuestion, held_out: Names, protocol: str
+    ) -> Array:
+        """As of the resolver, the encoder's by the fold that had not seen the detector."""
+        values = self.lexical(asked, held_out).copy()
+        values[:, 0] = self.folds.of(f"{protocol}_cosines", question)
+        values[:, 1] = self.folds.of(f"{protocol}_neighbours", question).clip(min=0)
+        return values
+
+    def choice(self, question: Question, asked: LabelQuestion, letters: str) -> Choice:
+        """What the model said; `letters`: `letters` (adapter of the fold) or `zero_shot`."""
+        numbers = self.folds.of("shortlists", question)
+        names = [self.retriever.names[int(number)] for number in numbers]
+        options = options_for(names, self.known.taxonomy)
+        return choice_of(asked, options, self.folds.of(letters, question))
+
+
 class UnseenPredictor:
     """Retrieval, with a model if `letters` is given, where nobody has seen the detector."""
 
     def __init__(
         self,
-        known: Known,
-        folds: Folds,
+        shared: Unseen,
         calibrators: Mapping[int, Calibrator],
         *,
         protocol: str = "detector",
-        letters: str | None = None,
+        letters: str = "",
         threshold: Callable[[str], float] = lambda _label: 0.6,
         forced: bool = False,
     ) -> None:
         """`letters` names the model's scores. `forced`: the likeliest label is always answered."""
-        self._known = known
-        self._folds = folds
+        self._shared = shared
         self._calibrators = calibrators
         self._protocol = protocol
         self._letters = letters
         self._threshold = threshold
         self._forced = forced
-        self._retriever = Retriever(
-            known.taxonomy, known_labels(known.detectors.values(), of_entry), None
-        )
 
     def predict(self, question: Question, held_out: Names) -> Prediction:
         """See Predictor."""
         found = [self._settle(question, one, held_out) for one in questions_of(question)]
         return prediction_of(question, found)
 
-    def features(self, question: Question, asked: LabelQuestion, held_out: Names) -> Array:
-        """As of the resolver, the encoder's by the fold that had not seen the detector."""
-        values = self._retriever.features(asked, held_out)
-        values[:, 0] = self._folds.of(f"{self._protocol}_cosines", question)
-        values[:, 1] = self._folds.of(f"{self._protocol}_neighbours", question).clip(min=0)
-        return values
-
-    def verdict(self, question: Question, asked: LabelQuestion, held_out: Names) -> Verdict:
-        """What is made of it before thresholds."""
-        part = part_of(group_of(self._known, question.detector))
-        values = self.features(question, asked, held_out)
-        described = bool(asked.description)
-        names = self._retriever.names
-        choice = self._choice(question, asked) if self._letters else None
-        return verdict_of(names, values, choice, self._calibrators[part], described)
-
-    def _choice(self, question: Question, asked: LabelQuestion) -> Choice:
-        numbers = self._folds.of("shortlists", question)
-        names = [self._retriever.names[int(number)] for number in numbers]
-        options = options_for(names, self._known.taxonomy)
-        return choice_of(asked, options, self._folds.of(str(self._letters), question))
-
     def _settle(self, question: Question, asked: LabelQuestion, held_out: Names) -> Settled:
-        verdict = self.verdict(question, asked, held_out)
+        shared = self._shared
+        calibrator = self._calibrators[part_of(group_of(shared.known, question.detector))]
+        values = shared.features(question, asked, held_out, self._protocol)
+        choice = shared.choice(question, asked, self._letters) if self._letters else None
+        names = shared.retriever.names
+        verdict = verdict_of(names, values, choice, calibrator, bool(asked.description))
         if self._forced:
             return forced(verdict)
-        return settle(verdict, self._threshold, self._known.taxonomy["labels"])
+        return settle(verdict, self._threshold, shared.known.taxonomy["labels"])
+
+
+class NearestPredictor:
+    """The published encoder, tuned on nothing, by cosine; `lexical`: TF-IDF's cosine added."""
+
+    def __init__(self, shared: Unseen, *, lexical: bool) -> None:
+        self._shared = shared
+        self._lexical = lexical
+
+    def predict(self, question: Question, held_out: Names) -> Prediction:
+        """See Predictor. Reads the taxonomy's texts alone."""
+        asked = questions_of(question)[:1]
+        if not asked:
+            return Prediction(question.id)
+        scores = self._shared.folds.of("untrained_cosines", question)
+        if self._lexical:
+            scores = (scores + self._shared.lexical(asked[0], held_out)[:, 2]) / 2
+        order = np.argsort(-scores, kind="stable")[:5]
+        ranking = tuple(
+            (self._shared.retriever.names[int(n)], float(max(scores[n], 0.0))) for n in order
+        )
+        return answered(question, ranking, "encoder")
+
+
+class LettersPredictor:
+    """The model alone: the likeliest letter of its shortlist. Confidence as the model states it."""
+
+    def __init__(self, shared: Unseen, letters: str) -> None:
+        self._shared = shared
+        self._letters = letters
+
+    def predict(self, question: Question, held_out: Names) -> Prediction:
+        """See Predictor."""
+        asked = questions_of(question)[:1]
+        if not asked:
+            return Prediction(question.id)
+        choice = self._shared.choice(question, asked[0], self._letters)
+        best = sorted(choice.log_probs, key=lambda name: -choice.log_probs[name])[:5]
+        ranking = tuple(
+            (name, float(np.exp(choice.log_probs[name])) * choice.mass) for name in best
+        )
+        return answered(question, ranking, "model")
+
+
+def answered(question: Question, ranking: tuple[tuple[str, float], ...], method: str) -> Prediction:
+    """The first of a ranking as the answer; none of these is an abstention."""
+    name, confidence = ranking[0]
+    if name == NONE_OF_THESE:
+        return Prediction(question.id, top5=ranking)
+    return Prediction(question.id, (name,), confidence, method, ranking, abstained=False)
 
 
 def choice_of(asked: LabelQuestion, options: Sequence[Option], letters: Array) -> Choice:

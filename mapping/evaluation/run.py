@@ -33,22 +33,10 @@ BASELINES: Final[Mapping[str, Callable[[Known], Predictor]]] = {
 }
 # Those that read other detectors' files: for the rest it does not matter which are held out.
 LEARNING: Final = frozenset(("neighbours", "lexical and examples"))
-_OF_MODE: Final[Mapping[Mode, str]] = {"rules": "rules", "retrieval": "lexical and examples"}
 
 
 class ModeError(ValueError):
     """A mode cannot be used here. The message says what to do."""
-
-
-def baseline_of(mode: Mode) -> str:
-    """The baseline that a mode stands for. Raises ModeError for modes that need a model."""
-    name = _OF_MODE.get(mode)
-    if name is None:
-        raise ModeError(
-            f"--mode {mode} needs a mapping model, and none is configured: `mapping.mode` in "
-            f"pillars.yaml is rules_only. Use --mode {' or --mode '.join(sorted(_OF_MODE))}."
-        )
-    return name
 
 
 def evaluate(

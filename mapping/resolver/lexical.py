@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
+
 from mapping.engine.propose import words
 
 _SIZES: Final = (3, 4, 5)
@@ -18,6 +20,7 @@ _NAME_WEIGHT: Final = 2.0  # as in mapping.engine.propose
 _MOST_TEXTS: Final = 0.2
 
 Bag = Mapping[str, float]
+Array = np.ndarray[Any, Any]
 
 
 class LexicalIndex:
@@ -39,7 +42,9 @@ class LexicalIndex:
             for gram, count in frequency.items()
         }
         self._unseen = math.log(1 + total) + 1
-        self._index: dict[str, list[tuple[int, float]]] = {}
+        # N-gram -> numbers of the texts that have it, and their weights.
+        self._index: dict[str, tuple[list[int], list[float]]] = {}
+        self._packed: dict[str, tuple[Array, Array]] = {}
         self._size = 0
 
     def add(self, text: Bag) -> int:
@@ -47,16 +52,24 @@ class LexicalIndex:
         number = self._size
         self._size += 1
         for gram, weight in self._vector(text).items():
-            self._index.setdefault(gram, []).append((number, weight))
+            numbers, weights = self._index.setdefault(gram, ([], []))
+            numbers.append(number)
+            weights.append(weight)
         return number
 
-    def cosines(self, label: str, description: str) -> dict[int, float]:
-        """Number of a text -> cosine, of texts that share anything with the query."""
-        scores: dict[int, float] = {}
+    def cosines(self, label: str, description: str) -> Array:
+        """Cosine of every text, in the order in which they were added. Add none afterwards."""
+        scores = np.zeros(self._size)
         for gram, weight in self._vector(bag((label,), description)).items():
-            for number, other in self._index.get(gram, ()):
-                scores[number] = scores.get(number, 0.0) + weight * other
-        return {number: min(score, 1.0) for number, score in scores.items()}
+            packed = self._packed.get(gram)
+            if packed is None:
+                if gram not in self._index:
+                    continue
+                numbers, weights = self._index[gram]
+                packed = (np.array(numbers), np.array(weights))
+                self._packed[gram] = packed
+            scores[packed[0]] += weight * packed[1]
+        return np.minimum(scores, 1.0)
 
     def _vector(self, text: Bag) -> dict[str, float]:
         """Unit vector of TF-IDF weights."""

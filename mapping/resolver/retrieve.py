@@ -63,9 +63,9 @@ class Retriever:
         self._encoder = encoder
         self._known = list(known)
         self._index = LexicalIndex(taxonomy)
-        # Of each text of the lexical index: numbers of its answers, and who says so.
-        self._owners: list[tuple[tuple[int, ...], Names]] = []
-        self._add_texts()
+        self._owners: list[Names] = []  # of each text of the index; empty for the taxonomy's
+        # Which text speaks for which answer, as two columns: of the taxonomy, of examples.
+        self._of_labels, self._of_examples = self._add_texts()
         self._named = _names(taxonomy)
         self._spelled: dict[str, list[KnownLabel]] = {}
         for one in self._known:
@@ -81,24 +81,32 @@ class Retriever:
         if encoder is not None:
             self._vectors = encoder.encode(list(texts.values()), keep=True)
             self._examples = encoder.encode([_text_of(one) for one in self._known], keep=True)
-            self._members = [
-                np.array([n for n, one in enumerate(self._known) if name in one.answers])
-                for name in self.names
-            ]
+            self._members = np.array(
+                [
+                    (row, self._number[name])
+                    for row, one in enumerate(self._known)
+                    for name in one.answers
+                    if name in self._number
+                ]
+            ).reshape(-1, 2)
 
-    def _add_texts(self) -> None:
-        for name, text in self._index.labels.items():
-            self._index.add(text)
+    def _add_texts(self) -> tuple[Array, Array]:
+        own, other = [], []
+        for name, words in self._index.labels.items():
+            text = self._index.add(words)
+            self._owners.append(frozenset())
             number = self._number.get(_SAME.get(name, name))
-            self._owners.append(((number,) if number is not None else (), frozenset()))
+            if number is not None:
+                own.append((text, number))
         owners: dict[tuple[tuple[str, ...], str, tuple[str, ...]], set[str]] = {}
         for one in self._known:
             key = ((one.label, *one.aliases), one.description, one.answers)
             owners.setdefault(key, set()).add(one.detector)
         for (names, description, answers), detectors in owners.items():
-            self._index.add(bag(names, description))
-            numbers = tuple(self._number[name] for name in answers if name in self._number)
-            self._owners.append((numbers, frozenset(detectors)))
+            text = self._index.add(bag(names, description))
+            self._owners.append(frozenset(detectors))
+            other += [(text, self._number[name]) for name in answers if name in self._number]
+        return np.array(own).reshape(-1, 2), np.array(other).reshape(-1, 2)
 
     def features(self, question: LabelQuestion, held_out: Names = frozenset()) -> Array:
         """Labels x FEATURES. `held_out`: detectors whose files are as if they did not exist."""
@@ -116,21 +124,16 @@ class Retriever:
         found[:, 0] = self._vectors @ vector
         near = self._examples @ vector
         if held_out:
-            near = near.copy()
-            near[[one.detector in held_out for one in self._known]] = -1.0
-        for number, members in enumerate(self._members):
-            if len(members):
-                found[number, 1] = near[members].max()
+            near = np.where([one.detector in held_out for one in self._known], 0.0, near)
+        np.maximum.at(found[:, 1], self._members[:, 1], near[self._members[:, 0]])
 
     def _lexical(self, found: Array, question: LabelQuestion, held_out: Names) -> None:
-        for text, score in self._index.cosines(question.label, question.description).items():
-            numbers, owners = self._owners[text]
-            if owners and owners <= held_out:
-                continue
-            column = 3 if owners else 2
-            for number in numbers:
-                if score > found[number, column]:
-                    found[number, column] = score
+        cosines = self._index.cosines(question.label, question.description)
+        if held_out:
+            hidden = [bool(owners) and owners <= held_out for owners in self._owners]
+            cosines = np.where(hidden, 0.0, cosines)
+        for column, pairs in ((2, self._of_labels), (3, self._of_examples)):
+            np.maximum.at(found[:, column], pairs[:, 1], cosines[pairs[:, 0]])
 
     def _spellings(self, found: Array, question: LabelQuestion, held_out: Names) -> None:
         text = spelling(question.label)

@@ -8,20 +8,21 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from mapping.chooser import current_chooser
 from mapping.engine import KnowledgeError
 from mapping.evaluation.cases import Case, CaseFileError, leave_one_out, read_cases
 from mapping.evaluation.page import tables
 from mapping.evaluation.predictors import Known, Prediction
+from mapping.evaluation.registry import Models, predictor_for
 from mapping.evaluation.report import Report, main_table, strata_table
 from mapping.evaluation.run import (
-    BASELINES,
     HOLD_OUTS,
     MODES,
     HoldOut,
     ModeError,
-    baseline_of,
     evaluate,
 )
+from mapping.resolvers import artifacts_folder
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
 from taxonomy.validation import newest_taxonomy
@@ -74,7 +75,6 @@ class Command(BaseCommand):
 
     def _evaluate(self, known: Known, options: dict[str, Any]) -> None:
         mode = options["mode"]
-        predictor = BASELINES[baseline_of(mode)](known)
         everything = options["leave_one_out"]
         cases: list[Case] = (
             leave_one_out(known.detectors.values())
@@ -82,6 +82,7 @@ class Command(BaseCommand):
             else read_cases(options["cases"], known.taxonomy["labels"])
         )
         hold_out: HoldOut = options["hold_out"] or ("detector" if everything else "none")
+        predictor = predictor_for(mode, known, hold_out, models_from(), everything=everything)
         descriptions = not options["no_descriptions"]
         predictions = evaluate(predictor, cases, known, hold_out, descriptions=descriptions)
         report = Report.of(cases, predictions)
@@ -100,6 +101,15 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(cases)} cases, held out: {hold_out}\n")
         self.stdout.write(main_table([(mode, report.overall)]) + "\n")
         self.stdout.write(strata_table([(mode, report)]))
+
+
+def models_from() -> Models:
+    """Models and threshold of this installation."""
+    return Models(
+        artifacts_folder(),
+        current_chooser(),
+        lambda _label: settings.CONFIG.mapping.confidence_threshold,
+    )
 
 
 def known_from(directory: Path) -> Known:

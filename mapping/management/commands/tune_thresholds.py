@@ -3,6 +3,7 @@
 import json
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,16 @@ from django.core.management.base import BaseCommand, CommandError
 
 from mapping.engine import KnowledgeError
 from mapping.evaluation.cases import CaseFileError, leave_one_out, read_cases
+from mapping.evaluation.registry import predictor_for
 from mapping.evaluation.run import (
-    BASELINES,
     HOLD_OUTS,
     MODES,
     HoldOut,
     ModeError,
-    baseline_of,
     evaluate,
 )
 from mapping.evaluation.tradeoff import BYS, Group, Row, groups_of, proposals
-from mapping.management.commands.evaluate_mapping import known_from
+from mapping.management.commands.evaluate_mapping import known_from, models_from
 from taxonomy.errors import KnowledgeFileError
 
 
@@ -69,7 +69,6 @@ class Command(BaseCommand):
             ) from None
 
     def _tune(self, options: dict[str, Any]) -> None:
-        name = baseline_of(options["mode"])
         known = known_from(options["directory"])
         everything = options["leave_one_out"]
         cases = (
@@ -78,7 +77,10 @@ class Command(BaseCommand):
             else read_cases(options["cases"], known.taxonomy["labels"])
         )
         hold_out: HoldOut = options["hold_out"] or ("detector" if everything else "none")
-        predictions = evaluate(BASELINES[name](known), cases, known, hold_out)
+        # Every answer counts, whatever the threshold in force: it is what is looked for.
+        models = replace(models_from(), threshold=lambda _label: 0.0)
+        predictor = predictor_for(options["mode"], known, hold_out, models, everything=everything)
+        predictions = evaluate(predictor, cases, known, hold_out)
         by, target = options["by"], options["target_precision"]
         groups = groups_of(by, cases, predictions, target)
         proposed = proposals(by, groups)
