@@ -20,6 +20,7 @@ from typing import Final
 from mapping.engine.detectors import fold_name
 
 DEFAULT: Final = 0.6
+MOST_NAMES: Final = 1_000  # of detectors, that are kept as they came
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,9 @@ class ThresholdFor:
 
 
 class Thresholds:
-    """What platform and tenant say. Immutable after construction, shared by all threads."""
+    """What platform and tenant say. Never changed after construction, shared by all threads."""
 
-    __slots__ = ("_any", "_own", "platform", "tenant")
+    __slots__ = ("_any", "_own", "_seen", "platform", "tenant")
 
     def __init__(self, platform: Layer, tenant: Layer | None = None) -> None:
         """Without a default in the platform's layer it is DEFAULT."""
@@ -71,14 +72,20 @@ class Thresholds:
         self.tenant = tenant or Layer()
         theirs = [_folded(layer.detectors) for layer in (self.tenant, self.platform)]
         self._any = self._for(None, theirs)
-        # Only detectors that something is said of: names of others are made up by clients.
+        # Names as they came: folding one costs more than all else here.
+        self._seen: dict[str, ThresholdFor] = {}
         self._own = {name: self._for(name, theirs) for name in {*theirs[0], *theirs[1]}}
 
     def for_detector(self, detector: str) -> ThresholdFor:
         """The thresholds for a detector's labels. Names may differ in case and separators."""
         if not self._own:
             return self._any
-        return self._own.get(fold_name(detector), self._any)
+        found = self._seen.get(detector)
+        if found is None:
+            found = self._own.get(fold_name(detector), self._any)
+            if len(self._seen) < MOST_NAMES:  # clients make names up
+                self._seen[detector] = found
+        return found
 
     def of(self, detector: str, canonical: str) -> float:
         """The threshold for a label of a detector, 0 to 1."""
