@@ -27,6 +27,7 @@ from mapping.carrying import (
 from mapping.errors import MigrationError
 from mapping.models import Direction, MigratedLabels, MigrationRun, RunState
 from mapping.relabel import Relabelling
+from mapping.review.carrying import carry_decisions
 from mapping.selectors import release_in_force
 from mapping.tallies import Tally
 from taxonomy.errors import NoPlanError
@@ -60,7 +61,7 @@ def _carry_events(run: MigrationRun, rules: Relabelling) -> bool:
 
 # What a run carries, in this order. A table that holds canonical labels of a tenant joins here with
 # one line: its function carries the next batch after `run.cursor` and says whether there was one.
-STAGES: dict[str, Stage] = {"events": _carry_events}
+STAGES: dict[str, Stage] = {"events": _carry_events, "decisions": carry_decisions}
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,10 @@ class LabelDecision(models.Model):
     decided_by = models.CharField(max_length=200, help_text="user:NAME or system:NAME")
     decided_at = models.DateTimeField(auto_now_add=True)
     withdrawn = models.BooleanField(default=False)
+    run = models.UUIDField(null=True, help_text="The taxonomy migration that wrote it, if one did")
+    carried_from = models.PositiveIntegerField(
+        null=True, help_text="Number of the decision that the migration carried over"
+    )
 
     class Meta:
         ordering = ("-number",)

@@ -48,7 +48,7 @@ def decide(
     the decision that the person saw, where the item was decided before (0: by another spelling of
     the label). Raises ReviewError.
     """
-    number = _locked()
+    number = locked()
     meaning, edition = _meaning(canonical, not_a_finding=not_a_finding)
     chosen = _items(items)
     for item in chosen:
@@ -68,14 +68,14 @@ def decide(
         _record("label.decided", made[key], actor)
     dismissed = [item.pk for item in chosen if item.state == ReviewState.DISMISSED]
     ReviewItem.objects.filter(pk__in=dismissed).update(state=ReviewState.OPEN)
-    _in_force_from_now({item.detector for item in chosen})
+    settle({item.detector for item in chosen})
     return list(made.values())
 
 
 @transaction.atomic
 def withdraw(*, decision: uuid.UUID, note: str = "", actor: str) -> LabelDecision:
     """Take a decision back: the label is unknown again, and waits in the queue. ReviewError."""
-    number = _locked()
+    number = locked()
     row = LabelDecision.objects.filter(pk=decision).first()
     if row is None:
         raise NoItemError("There is no such decision. Choose one of the list.")
@@ -90,7 +90,7 @@ def withdraw(*, decision: uuid.UUID, note: str = "", actor: str) -> LabelDecisio
         note=note.strip()[:300], decided_by=actor[:200], withdrawn=True,
     )  # fmt: skip
     _record("label.decision_withdrawn", taken_back, actor)
-    _in_force_from_now({row.detector})
+    settle({row.detector})
     return taken_back
 
 
@@ -155,7 +155,7 @@ def _move(
     return chosen
 
 
-def _locked() -> int:
+def locked() -> int:
     """One decision at a time, so that numbers are committed in their order. The last number."""
     require_tenant()
     with connection.cursor() as cursor:  # reading goes on
@@ -224,7 +224,7 @@ def _record(action: str, decision: LabelDecision, actor: str) -> None:
     )
 
 
-def _in_force_from_now(detectors: Iterable[str]) -> None:
+def settle(detectors: Iterable[str]) -> None:
     """Bring the items of these detectors up to what is decided now; this process at once."""
     decisions = compiled_decisions()
     rows = selectors.items().filter(detector__in=set(detectors))

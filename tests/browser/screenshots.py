@@ -2,7 +2,7 @@
 
 It visits the running stack that PILLARS_STATE_DIR names (`.pillars` without it) as its people.
 The pictures are true: what they show is what that stack holds. It makes one API key for the
-picture of a secret, and revokes it at once.
+picture of a secret, and revokes it at once; and sends events with a label that no rule knows.
 """
 
 import argparse
@@ -43,6 +43,7 @@ class Album:
         admin.open(str(link))
         self._keep(admin, "event")
         self._key(admin)
+        self._review()
         self._report()
         operator = Visitor(self._browser, self._stack.url).log_in(self._stack.operator)
         self._keep(operator, "platform-overview")
@@ -58,6 +59,26 @@ class Album:
         page.reload()
         admin.press("Revoke", role="link")
         admin.press("Revoke")
+
+    def _review(self) -> None:
+        """A label of the queue; the worker counts it within half a minute."""
+        key, label = self._stack.api_key(), "customer_email_address"
+        for _ in range(7):
+            self._stack.map(key, "presidio", [{"entity_type": label, "score": 0.91}])
+        reviewer = Visitor(self._browser, self._stack.person("admin").base, height=900)
+        reviewer.log_in(self._stack.person("admin"))
+        page = reviewer.page
+        rows = page.locator("#result_list tbody a", has_text=label)
+        for _ in range(90):
+            reviewer.open(f"/admin/mapping/reviewitem/?q={label}", axe=False)
+            if rows.count():
+                break
+            page.wait_for_timeout(1_000)
+        with page.expect_navigation():
+            rows.first.click()
+        reviewer.inspect()
+        page.keyboard.press("1")
+        self._keep(reviewer, "review-item")
 
     def _change_set(self) -> None:
         """One that waits for approval; it is withdrawn afterwards."""

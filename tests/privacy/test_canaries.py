@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 import redis
 
@@ -23,11 +24,13 @@ from tests.privacy import traffic
 from tests.privacy.canaries import CANARIES, TEXTS, Search, Sighting
 from tests.support.stack import OwnStack, Stack
 
-# Kept on purpose, as the name of an API key and as the note of a choice of a release: so that the
-# search is seen to find what is there.
+# Kept on purpose, as the name of an API key and as notes of a choice of a release, of a decision on
+# a label and of its suggestion: so that the search is seen to find what is there.
 KEPT = {
     "kept": ("Kept gateway of mirabelle.quux@kept.example.org", ("mirabelle.quux",)),
     "note": ("Kept until beryl.quux@kept.example.org has read it", ("beryl.quux",)),
+    "decision": ("Kept as opal.quux@kept.example.org decided", ("opal.quux",)),
+    "suggestion": ("Kept as garnet.quux@kept.example.org suggests", ("garnet.quux",)),
 }
 
 
@@ -42,6 +45,7 @@ class Flooded:
         self.statuses: dict[str, set[int]] = {}
         self.answers: list[Any] = []
         self.key_page = self.pin_page = 0
+        self.review_pages: list[int] = []
         self.admin = traffic.Person.logged_in(self.service, stack.person("admin"))
         self.operator = traffic.Person.logged_in(self.service, stack.operator)
 
@@ -65,6 +69,31 @@ class Flooded:
         self.pin_page = self.admin.post(
             "/admin/mapping/knowledgepin/pin/", {"note": KEPT["note"][0], "seen": 1, "newest": 1}
         )
+
+        self._decide_on_a_label()
+
+    def _decide_on_a_label(self) -> None:
+        """Whose detector and label are plainly such, so that they may be suggested to everybody."""
+        slug = self.admin.host.split(".")[0]
+        self.stack.manage("rebuild_review", "--tenant", slug)
+        review, decision = "/admin/mapping/reviewitem/decide/", "/admin/mapping/labeldecision"
+        with psycopg.connect(self.urls["database_url"]) as connection:
+            schema = connection.execute(
+                "SELECT schema_name FROM public.tenants_tenant WHERE slug = %s", [slug]
+            ).fetchone()
+            assert schema is not None
+            connection.execute("SELECT set_config('search_path', %s, false)", schema)
+            one = connection.execute(
+                "SELECT id FROM mapping_reviewitem WHERE (detector, label) = (%s, %s)",
+                ["presidio", "BADGE_NO"],
+            ).fetchone()
+            assert one is not None
+            form = {"item": str(one[0]), "note": KEPT["decision"][0], "not_a_finding": "on"}
+            self.review_pages.append(self.admin.post(review, form))
+            made = connection.execute("SELECT id FROM mapping_labeldecision").fetchone()
+            assert made is not None
+        form = {"note": KEPT["suggestion"][0]}
+        self.review_pages.append(self.admin.post(f"{decision}/{made[0]}/suggest/", form))
 
     def _send_others(self, when: str, canary: str) -> None:
         seen = self.statuses.setdefault(when, set())
@@ -226,6 +255,7 @@ class TestWhatIsKept:
     def test_the_search_finds_what_is_kept(self, flooded: Flooded, kept: Search) -> None:
         """The texts that were stored on purpose: in the dump, and in the database's files."""
         assert (flooded.key_page, flooded.pin_page) == (200, 302)
+        assert flooded.review_pages == [302, 302]
         assert {s.canary for s in kept.look("dump", flooded.dump())} == set(KEPT)
         assert {s.canary for s in kept.look_into_files(flooded.files())} == set(KEPT)
 

@@ -272,13 +272,14 @@ class Person:
 
 
 TENANT_LISTS = (
-    "mapping/mappingevent", "mapping/knowledgepin", "mapping/thresholdoverride", "reporting/report",
-    "keys/apikey", "users/user", "auth/group", "audit/auditentry", "mapping/migrationrun",
-    "taxonomy/label", "taxonomy/detectormap",
-    "taxonomy/control",
+    "mapping/mappingevent", "mapping/knowledgepin", "mapping/thresholdoverride",
+    "mapping/reviewitem", "mapping/labeldecision", "reporting/report", "keys/apikey", "users/user",
+    "auth/group", "audit/auditentry", "mapping/migrationrun", "taxonomy/label",
+    "taxonomy/detectormap", "taxonomy/control",
 )  # fmt: skip
 PLATFORM_LISTS = (
     "tenants/tenant", "keys/apikey", "users/user", "audit/auditentry", "switch/modechoice",
+    "changes/suggestion",
 )  # fmt: skip
 
 
@@ -304,6 +305,14 @@ def send_searches(person: Person, lists: tuple[str, ...], canary: str) -> set[in
         ("branch", {"value": "0.5", "branch": canary, "note": canary}),
     ):
         seen.add(person.post(f"/admin/mapping/thresholdoverride/set/{page}/", form))
+    review = {"item": canary, "canonical": [canary], "note": canary, "replaces": canary}
+    seen.add(person.post("/admin/mapping/reviewitem/decide/", review))
+    filters = {"item": canary, "_changelist_filters": canary}
+    seen.add(person.get(f"/admin/mapping/reviewitem/decide/?{urlencode(filters)}"))
+    for step in (f"mapping/reviewitem/{word}/dismiss", f"mapping/labeldecision/{word}/withdraw",
+                 f"mapping/labeldecision/{uuid.UUID(int=7)}/suggest",
+                 f"changes/suggestion/{uuid.UUID(int=7)}/decline"):  # fmt: skip
+        seen.add(person.post(f"/admin/{step}/", {"note": canary, "answer": canary}))
     pins = "/admin/mapping/knowledgepin"
     choice = {"note": canary, "seen": canary, "newest": canary}
     for page, form in (
