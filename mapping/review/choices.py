@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mapping.engine.propose import Proposer
 from mapping.engine.types import FLAGGED, OUTCOMES, UNKNOWN
 from mapping.models import ReviewItem
+from mapping.resolver.types import NOT_A_FINDING
 from mapping.review.sweep import MOST_CANDIDATES
 from mapping.selectors import release_in_force
 from taxonomy.models import Label
@@ -39,6 +40,7 @@ class Choices:
     edition: str
     candidates: list[Option]
     others: list[Option]
+    not_a_finding: int | None = None  # per cent that the model gives to it, if it was asked
 
     @property
     def count(self) -> int:
@@ -57,16 +59,21 @@ def choices_for(items: Iterable[ReviewItem]) -> Choices | None:
         if label.name not in NOT_TO_CHOOSE
     }
     proposer = Proposer(release.taxonomy.document)
+    offered = {*labels, NOT_A_FINDING}
     likely: dict[str, tuple[float, str]] = {}
     for item in items:
         for name, share, why in _candidates(item, proposer):
-            if name in labels and share > likely.get(name, (-1.0, ""))[0]:
+            if name in offered and share > likely.get(name, (-1.0, ""))[0]:
                 likely[name] = share, why
-    best = sorted(likely.items(), key=lambda entry: -entry[1][0])[:MOST_CANDIDATES]
+    named = [entry for entry in likely.items() if entry[0] in labels]
+    best = sorted(named, key=lambda entry: -entry[1][0])[:MOST_CANDIDATES]
     candidates = [_option(labels[name], share, why) for name, (share, why) in best]
     chosen = {option.name for option in candidates}
     others = [_option(label) for name, label in labels.items() if name not in chosen]
-    return Choices(release.taxonomy.edition, candidates, others)
+    none = likely.get(NOT_A_FINDING)
+    return Choices(
+        release.taxonomy.edition, candidates, others, None if none is None else round(100 * none[0])
+    )
 
 
 def _candidates(item: ReviewItem, proposer: Proposer) -> list[tuple[str, float, str]]:

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from mapping.engine.types import UNKNOWN
+from mapping.engine.types import NEEDS_REVIEW, UNKNOWN
 from mapping.models import (
     Decision,
     ReviewCursor,
@@ -39,6 +39,7 @@ from tenants.context import require_tenant
 LAG = timedelta(minutes=5)
 CHUNK = 20_000  # events that one transaction looks at
 _START = uuid.UUID(int=0)
+_OPEN = (UNKNOWN, NEEDS_REVIEW)  # labels of findings that say that a person is wanted
 # How findings are made whose confidence is a model's, and which a person can decide.
 GUESSED = frozenset({"model", "retrieval", "parent"})
 MOST_CANDIDATES = 5
@@ -52,7 +53,7 @@ FROM mapping_mappingevent AS e
 WHERE e.id > %(after)s AND (%(upto)s::uuid IS NULL OR e.id <= %(upto)s)
     AND e.decision <> 'error'
     AND (e.decision IN ('fallback', 'review') OR e.confidence < %(threshold)s
-        OR e.labels @> ARRAY[%(unknown)s]::varchar[] OR e.findings @> '[{"method": "parent"}]')
+        OR e.labels && %(open)s::varchar[] OR e.findings @> '[{"method": "parent"}]')
     AND NOT EXISTS (SELECT FROM mapping_reviewseen AS s WHERE s.event_id = e.id)
 ORDER BY e.id
 """
@@ -151,7 +152,7 @@ def _events(after: uuid.UUID, upto: uuid.UUID | None) -> list[_Event]:
     with connection.cursor() as cursor:
         cursor.execute(
             _RELEVANT,
-            {"after": after, "upto": upto, "threshold": threshold, "unknown": UNKNOWN},
+            {"after": after, "upto": upto, "threshold": threshold, "open": list(_OPEN)},
         )
         return [_Event._make((*row[:6], orjson.loads(row[6]))) for row in cursor.fetchall()]
 
@@ -193,6 +194,7 @@ def _reason(finding: dict[str, Any], decision: str) -> ReviewReason | None:
     # The event says what the thresholds of its labels said; beside a sure finding it says nothing.
     threshold = settings.CONFIG.mapping.confidence_threshold
     unsure = decision == Decision.REVIEW or finding["confidence"] < threshold
+    unsure = unsure or finding["canonical"] == NEEDS_REVIEW
     if method == "parent" or (method in GUESSED and unsure):
         return ReviewReason.REVIEW
     return None
@@ -201,7 +203,7 @@ def _reason(finding: dict[str, Any], decision: str) -> ReviewReason | None:
 def _candidates(finding: dict[str, Any]) -> list[tuple[str, float]]:
     """What the model thought likely; where it says nothing, what it chose."""
     given = finding.get("candidates") or []
-    if not given and finding["canonical"] != UNKNOWN:
+    if not given and finding["canonical"] not in _OPEN:
         given = [[finding["canonical"], finding["confidence"]]]
     likely = sorted(((str(name), float(share)) for name, share in given), key=lambda c: -c[1])
     return likely[:MOST_CANDIDATES]

@@ -114,7 +114,7 @@ class TestALabel:
     def test_the_candidates_of_a_model_go_first(
         self, acme: DemoTenant, reviewer: Client, waiting: Waiting
     ) -> None:
-        named = [[OTHER, 0.55], ["PII.No.More", 0.3], [EMAIL, 0.1]]
+        named = [[OTHER, 0.55], ["PII.No.More", 0.2], [EMAIL, 0.1], ["not_a_finding", 0.08]]
         with tenant_context(acme.tenant):
             keep(event(finding("customer_email", candidates=named)))
             sweep()
@@ -122,6 +122,7 @@ class TestALabel:
         page = reviewer.get(f"{QUEUE}{item.pk}/change/")
         found = [(o.name, o.percent, o.why) for o in page.context["choices"].candidates]
         assert found == [(OTHER, 55, "model"), (EMAIL, 10, "model")]
+        assert "8 %, model" in text(page)
 
     def test_save_and_next(self, acme: DemoTenant, reviewer: Client, waiting: Waiting) -> None:
         one, two, three = waiting(acme, "ONE", "TWO", "THREE")

@@ -90,6 +90,14 @@ class TestWhatIsCounted:
         sweep()
         assert counts() == {("presidio", "BADGE_NO"): 1}
 
+    def test_what_a_model_leaves_to_people_is_also_beside_a_sure_finding(self, tenant: Any) -> None:
+        mapped = finding("PERSON", method="rule", canonical="PII.Person.Name", confidence=1.0)
+        left = finding(method="model", canonical="OTHER.NeedsReview", confidence=0.8)
+        keep(event(mapped, left, decision="mapped"))
+        sweep()
+        item = ReviewItem.objects.get()
+        assert (item.label, item.reason, item.candidates) == ("BADGE_NO", "review", [])
+
     def test_versions_and_hashes_are_apart_and_an_event_counts_once(self, tenant: Any) -> None:
         text = finding(None, source_digest="d" * 32)
         keep(event(finding(), finding(), text, detector_version="2.1"), event(finding(), text))

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mapping', '0004_review_queue'),
+        ('mapping', '0005_thresholds'),
     ]
 
     operations = [
