@@ -122,7 +122,11 @@ class Engine:
             answer.rank = SEVERITIES.index("low")
             answer.scores[UNKNOWN] = 0.0
             return answer
-        return self._decide(call, sink, (_name(call.output.detector) or UNRECORDABLE,), "")
+        name = _name(call.output.detector) or UNRECORDABLE
+        answer = self._decide(call, sink, (name,), "")
+        if answer.decision == "safe" and sink.failures:  # all that it found is no finding
+            return error_answer(self._error_rank, stated=True)
+        return answer
 
     def _decide(self, call: _Call, sink: Sink, names: tuple[str, ...], category: str) -> Answer:
         """What rules left unknown is decided by people, by models, by the vendor's own words."""

@@ -146,6 +146,30 @@ def test_an_error_stays_an_error() -> None:
     assert (result.decision, result.taxonomy) == ("error", ("OTHER.ModelError",))
 
 
+def test_no_finding_beside_a_failure_is_no_all_clear() -> None:
+    output = [{"label": "noise", "score": 0.9}, {"error": "timeout"}]
+    before = run(output, detector="in-house")
+    assert labels(before) == [("noise", "OTHER.Unknown")]
+    result = run(output, decided(label="noise", detector="in-house"), detector="in-house")
+    assert (result.decision, result.taxonomy) == ("error", ("OTHER.ModelError",))
+    alone = run(output[:1], decided(label="noise", detector="in-house"), detector="in-house")
+    assert alone.decision == "safe"
+
+
+@pytest.mark.parametrize("model_first", [False, True])
+def test_models_are_not_asked_what_people_have_decided(model_first: bool) -> None:
+    asked: list[str] = []
+
+    def ask(question: Any) -> None:
+        asked.append(question.label)
+
+    made = Decisions([decided(BADGE), decided(label="NOISE")])
+    item = DetectorOutput("presidio", ["BADGE_NO", "NOISE", "STILL_UNKNOWN"])
+    result = engine().map(item, hash_text, made, ask=ask, model_first=model_first)
+    assert asked == ["STILL_UNKNOWN"]
+    assert labels(result) == [("BADGE_NO", BADGE), ("STILL_UNKNOWN", "OTHER.Unknown")]
+
+
 def test_labels_of_these_tests_exist() -> None:
     assert {BADGE, EMAIL, "SECRET.Password"} <= set(document("taxonomy", "2026.11")["labels"])
 
