@@ -19,6 +19,7 @@ from mapping.resolver.calibrate import (
     with_choice,
     worth,
 )
+from mapping.resolver.composite import parts_of, with_parts
 from mapping.resolver.prompt import options_for
 from mapping.resolver.retrieve import Retriever
 from mapping.resolver.settle import Verdict
@@ -97,6 +98,14 @@ class Resolver:
 
         Then retrieval answers alone. `salt` keeps tenants' prompts apart in the model's server.
         """
+        wholes = list(dict.fromkeys(questions))
+        parts = {one: parts_of(one) for one in wholes}
+        found = self._each(
+            [*wholes, *(part for several in parts.values() for part in several)], salt
+        )
+        return {one: with_parts(found[one], [found[part] for part in parts[one]]) for one in wholes}
+
+    def _each(self, questions: Iterable[LabelQuestion], salt: str) -> dict[LabelQuestion, Verdict]:
         asked = list(dict.fromkeys(questions))
         keys = {one: self._key(one) for one in asked}
         known = self._cache.get(list(keys.values())) if self._cache else {}

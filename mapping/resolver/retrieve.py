@@ -80,7 +80,7 @@ class Retriever:
         )
         if encoder is not None:
             self._vectors = encoder.encode(list(texts.values()), keep=True)
-            self._examples = encoder.encode([_text_of(one) for one in self._known], keep=True)
+            self._examples = encoder.encode([text_of(one) for one in self._known], keep=True)
             self._members = np.array(
                 [
                     (row, self._number[name])
@@ -151,7 +151,8 @@ class Retriever:
                 found[self._number[name], 5] = count / len(by_file)
 
 
-def _text_of(one: KnownLabel) -> str:
+def text_of(one: KnownLabel) -> str:
+    """What stands for a known label among the texts of the encoder."""
     return query_text(LabelQuestion(one.detector, one.label, one.description, one.category))
 
 

@@ -4,13 +4,16 @@ data     needs the detector files alone and writes DATASET.json
 folds    trains an encoder a held-out detector and writes the out-of-fold scores
 final    trains on everything and writes the weights that differ from the published ones
 export   turns those into what the service runs
+vectors  works out the texts of the shipped knowledge beforehand, beside an exported encoder
 """
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +34,11 @@ def main() -> None:
     export.add_argument("weights", type=Path, help="encoder.npz")
     export.add_argument("--base", type=Path, required=True, help="folder of the published model")
     export.add_argument("--out", type=Path, required=True, help="folder to write to")
+    vectors = steps.add_parser("vectors")
+    vectors.set_defaults(work=_vectors)
+    vectors.add_argument("models", type=Path, help="folder with encoder/ in it")
+    vectors.add_argument("--directory", type=Path, default=Path("pillars-detectors"))
+    vectors.add_argument("--edition", default="2026.11")
     for name, work in (("data", _data), ("folds", _folds), ("final", _final)):
         step = steps.add_parser(name)
         step.set_defaults(work=work)
@@ -53,12 +61,33 @@ def main() -> None:
 def _data(options: argparse.Namespace) -> None:
     from training.encoder.build import build  # wants more packages than training itself
 
+    dataset = build(*_knowledge(options))
+    data.write(options.dataset, dataset)
+    _say(f"{len(dataset.examples)} examples, {len(dataset.texts)} answers, {dataset.digest}")
+
+
+def _knowledge(options: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     folder = options.directory
     taxonomy = yaml.safe_load((folder / "taxonomy" / f"{options.edition}.yaml").read_text("utf-8"))
     files = [yaml.safe_load(p.read_text("utf-8")) for p in sorted(folder.glob("detectors/*.yaml"))]
-    dataset = build(taxonomy, files)
-    data.write(options.dataset, dataset)
-    _say(f"{len(dataset.examples)} examples, {len(dataset.texts)} answers, {dataset.digest}")
+    return taxonomy, files
+
+
+def _vectors(options: argparse.Namespace) -> None:
+    from mapping.resolver.artifacts import save_vectors
+    from mapping.resolver.encoder import SentenceEncoder
+    from mapping.resolver.retrieve import known_labels, text_of
+    from mapping.resolver.texts import candidates
+    from taxonomy.agreement import of_entry
+
+    taxonomy, files = _knowledge(options)
+    texts = [*candidates(taxonomy).values(), *map(text_of, known_labels(files, of_entry))]
+    texts = list(dict.fromkeys(texts))
+    folder = options.models / "encoder"
+    rows = SentenceEncoder(folder, threads=2).encode(texts)
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    save_vectors(options.models, digest, dict(zip(texts, rows, strict=True)))
+    _say(f"{len(texts)} vectors")
 
 
 def _profile(options: argparse.Namespace) -> Profile:
