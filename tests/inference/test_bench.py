@@ -1,11 +1,14 @@
 """The benchmark of the model's server, against a small server that answers as vLLM does."""
 
+import asyncio
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import questions, vllm
+from mapping.inference import HttpChooser, InferenceOptions
+from tests.bench import questions, steady, vllm
 from tests.bench.questions import PLACE
 from tests.inference import test_protocols as protocols
 from tests.inference.servers import ADAPTER, MODEL, Reply, Server, as_json
@@ -57,6 +60,27 @@ def test_every_turn_of_a_process_asks_the_same_questions_in_the_same_order() -> 
     begun = [labels[number] for number in sorted(labels) if number - 1 not in labels]
     assert len(begun) == 8  # raw, client, client, raw: to warm up, and to be measured
     assert len(set(begun[:4])) == len(set(begun[4:])) == 1
+
+
+def test_the_steady_server_takes_its_time_and_answers_the_client() -> None:
+    seconds = 0.05
+
+    async def ask() -> float:
+        server = await steady.start(0, seconds)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        options = InferenceOptions("vllm", url, MODEL, ADAPTER, timeout_seconds=5)
+        chooser = HttpChooser(options)
+        questions = [(protocols.QUESTION, protocols.OPTIONS)]
+        async with server:
+            await asyncio.to_thread(chooser.check)
+            started = time.monotonic()
+            [choice] = await asyncio.to_thread(chooser.choose, questions, salt="acme")
+            took = time.monotonic() - started
+        assert len(choice.log_probs) == len(protocols.OPTIONS)
+        chooser.close()
+        return took
+
+    assert seconds <= asyncio.run(ask()) < 5
 
 
 def test_requests_that_fail_are_counted_and_not_timed() -> None:
