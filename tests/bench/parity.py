@@ -1,9 +1,9 @@
-"""`python -m tests.bench.vllm --python ENV/bin/python`: real vLLM beside our own worker.
+"""`python -m tests.bench.parity --python ENV/bin/python`: real vLLM beside our own worker.
 
-Serves the same base model and LoRA adapter with vLLM and with the embedded worker, asks both through
-the same client, and prints: whether the tokens are the same, how far the log-probabilities are
-apart, and how long a letter takes against JSON generated under a schema. ENV is an environment with
-vLLM; a random adapter is made unless one is named.
+Serves the same base model and LoRA adapter with both and asks them through the same client. Prints
+whether the prompts' tokens are the same, how far the log-probabilities are apart, and how long a
+letter takes against JSON generated under a schema. ENV is an environment with vLLM; without
+`--adapter` the shipped adapter is served.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from deploy.local.inference import adapter_dir
 from deploy.local.processes import random_port, wait_until
 from deploy.local.state import REPOSITORY
 from mapping.inference import HttpChooser, InferenceOptions
@@ -38,7 +39,7 @@ _START_SECONDS = 300.0
 
 def main() -> None:
     """Start both, ask both, print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.vllm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.parity", description=__doc__)
     parser.add_argument("--python", required=True, help="of an environment with vLLM")
     parser.add_argument("--adapter", type=Path, help="a LoRA adapter for SmolLM2-135M-Instruct")
     parser.add_argument("--questions", type=int, default=40)
@@ -47,7 +48,9 @@ def main() -> None:
     base = packaged_base(options.cache_dir)
     asked = questions(options.questions)
     with tempfile.TemporaryDirectory() as scratch:
-        adapter = options.adapter or random_adapter(Path(scratch) / "mapper-random", base.name)
+        adapter = options.adapter or adapter_dir({})
+        adapter = adapter or random_adapter(Path(scratch) / "mapper-random", base.name)
+        print(f"adapter: {adapter.name}")
         worker = RunningWorker("--model-dir", str(base.folder), "--adapter", str(adapter)).start()
         try:
             with vllm(options.python, base, adapter, Path(scratch) / "vllm.log") as url:
