@@ -3,6 +3,7 @@
 import http.client
 import importlib.metadata
 import os
+import re
 import secrets
 import signal
 import sys
@@ -108,8 +109,13 @@ def adapter_dir(environ: Mapping[str, str]) -> Path | None:
     """The adapter to serve; None for the base model alone."""
     if named := environ.get("PILLARS_ADAPTER_DIR"):
         return Path(named).resolve()
-    shipped = sorted(_SHIPPED_ADAPTERS.glob("*/adapter_config.json"))
-    return shipped[-1].parent.resolve() if shipped else None
+    shipped = [file.parent for file in _SHIPPED_ADAPTERS.glob("*/adapter_config.json")]
+    return max(shipped, key=_version).resolve() if shipped else None
+
+
+def _version(folder: Path) -> tuple[list[int], str]:
+    """The numbers in a folder's name, so that 0.10 comes after 0.9."""
+    return [int(number) for number in re.findall(r"\d+", folder.name)], folder.name
 
 
 def _record(state: StateDir) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class HttpChooser:
             failed = False
             return choices
         except InferenceError as error:
-            failed = None if error.outcome == "busy" else True
+            failed = True if error.counts else None
             for_sure = error.outcome == "wrong_model"
             if failed:
                 self._verified = False  # another worker may come up in the place of this one
@@ -130,7 +130,7 @@ class HttpChooser:
             for future in done:
                 future.result()
             if len(done) < len(futures):
-                raise too_late(self._options.timeout_seconds)
+                raise too_late(self._options.timeout_seconds, counts=not done)
         finally:
             for future in futures:
                 future.cancel()

@@ -10,16 +10,22 @@ Outcome: TypeAlias = Literal[
 
 
 class InferenceError(ChooserError):
-    """A ChooserError that says which way it failed."""
+    """A ChooserError that says which way it failed.
 
-    def __init__(self, outcome: Outcome, message: str) -> None:
+    `counts`: whether it speaks against the server. A call of many questions that the server was
+    answering when the time was over does not.
+    """
+
+    def __init__(self, outcome: Outcome, message: str, *, counts: bool = True) -> None:
         super().__init__(message)
         self.outcome: Outcome = outcome
+        self.counts = counts
 
 
-def too_late(seconds: float) -> InferenceError:
+def too_late(seconds: float, *, counts: bool = True) -> InferenceError:
     """The time budget is spent."""
-    return InferenceError("timeout", f"The model gave no answer within {seconds * 1000:.0f} ms.")
+    message = f"The model gave no answer within {seconds * 1000:.0f} ms."
+    return InferenceError("timeout", message, counts=counts)
 
 
 def unreachable() -> InferenceError:
@@ -47,7 +53,8 @@ def another_model(what: str) -> InferenceError:
 
 def no_place(places: int) -> InferenceError:
     """As many calls are under way as may be."""
-    return InferenceError("busy", f"{places} questions to the model are under way already.")
+    message = f"{places} calls of the model are under way already."
+    return InferenceError("busy", message, counts=False)
 
 
 def left_alone() -> InferenceError:

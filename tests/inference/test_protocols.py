@@ -1,6 +1,6 @@
 """The dialects of the servers.
 
-vLLM's answers were recorded from vLLM 0.32; tests/bench/vllm.py asks the real server. The shapes of
+vLLM's shapes are from the source of vLLM 0.32; tests/bench/parity.py asks a real one. The shapes of
 TGI and llama.cpp are from their documentation and source, not from a run: neither can be had here.
 """
 

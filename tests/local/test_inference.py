@@ -66,8 +66,8 @@ def test_the_newest_shipped_adapter_is_served(
 ) -> None:
     monkeypatch.setattr(inference, "_SHIPPED_ADAPTERS", tmp_path)
     assert adapter_dir({}) is None
-    for name in ("mapper-2026.11", "mapper-2026.12"):
+    for name in ("mapper-0.9.1", "mapper-0.10.0", "mapper-0.2.0"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "adapter_config.json").write_text("{}")
-    assert adapter_dir({}) == (tmp_path / "mapper-2026.12").resolve()
+    assert adapter_dir({}) == (tmp_path / "mapper-0.10.0").resolve()
     assert adapter_dir({"PILLARS_ADAPTER_DIR": "/elsewhere"}) == Path("/elsewhere")

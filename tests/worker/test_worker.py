@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deploy.local.inference import adapter_dir
 from mapping.inference import HttpChooser, InferenceOptions
 from mapping.inference.failures import InferenceError
 from mapping.resolver.prompt import SYSTEM, build_prompt
@@ -334,6 +335,24 @@ def test_an_adapter_is_merged_named_and_told_by_its_digest(
         assert other.stop() == 0
 
 
+@pytest.mark.skipif(adapter_dir({}) is None, reason="no adapter comes with this tree")
+def test_the_shipped_adapter_knows_what_names_say(base: Base) -> None:
+    shipped = adapter_dir({})
+    assert shipped is not None
+    other = RunningWorker("--model-dir", str(base.folder), "--adapter", str(shipped)).start()
+    try:
+        chooser = chooser_of(other, adapter=shipped.name)
+        for label, expected in (
+            ("EMAIL_ADDRESS", "PII.Contact.Email"),
+            ("weapon making", "HARM.VIOLENCE.Weapon"),
+        ):
+            choice = ask(chooser, LabelQuestion("acme", label), CHOICES)
+            assert max(choice.log_probs, key=choice.log_probs.__getitem__) == expected
+            assert choice.mass > 0.9, "it answers with a letter"
+    finally:
+        other.stop()
+
+
 def test_killed_stopped_and_exchanged(base: Base, worker: RunningWorker, adapter: Path) -> None:
     """What happens to a chooser with the shipped budget when its worker does not keep up."""
     mine = RunningWorker("--model-dir", str(base.folder)).start()
@@ -345,7 +364,7 @@ def test_killed_stopped_and_exchanged(base: Base, worker: RunningWorker, adapter
             try:
                 ask(chooser, QUESTION, CHOICES[:2])
             except InferenceError as error:
-                assert time.monotonic() - started < 0.65
+                assert time.monotonic() - started < 2.5  # a stopped worker would take for ever
                 return error.outcome
             return "ok"
 
