@@ -37,14 +37,16 @@ def make(count: int) -> list[Asked]:
     taxonomy = newest_taxonomy(documents).data
     files = [one.data for one in documents if one.kind == "detector"]
     index = LexicalIndex(taxonomy)
-    names = {index.add(text): name for name, text in index.labels.items()}
+    names = list(index.labels)
+    for text in index.labels.values():
+        index.add(text)
     cases = list(leave_one_out(files))
     made = []
     for number in range(count):
         case = cases[number * len(cases) // count]
         detector, _, category, label, description = case.question[1:]
-        scores = index.cosines(str(label), description)
-        nearest = [names[number] for number in sorted(scores, key=lambda n: (-scores[n], n))]
+        cosines = index.cosines(str(label), description)
+        nearest = [names[number] for number in (-cosines).argsort(kind="stable")]
         shortlist = [NOT_A_FINDING if name == SAFE else name for name in nearest if name != UNKNOWN]
         question = LabelQuestion(detector, f"{PLACE} {label}", description, category or "")
         options = options_for(shortlist[:_SHORTLIST], taxonomy)
