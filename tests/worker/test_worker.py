@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.inference import adapter_dir
+from deploy.local.state import REPOSITORY
 from mapping.inference import HttpChooser, InferenceOptions
 from mapping.inference.failures import InferenceError
-from mapping.resolver.prompt import SYSTEM, build_prompt
+from mapping.resolver.prompt import SYSTEM, build_prompt, options_for
 from mapping.resolver.types import Choice, ChooserError, LabelQuestion, Option
 from tests.worker.running import KEY, RunningWorker
 
@@ -342,11 +344,12 @@ def test_the_shipped_adapter_knows_what_names_say(base: Base) -> None:
     other = RunningWorker("--model-dir", str(base.folder), "--adapter", str(shipped)).start()
     try:
         chooser = chooser_of(other, adapter=shipped.name)
-        for label, expected in (
-            ("EMAIL_ADDRESS", "PII.Contact.Email"),
-            ("weapon making", "HARM.VIOLENCE.Weapon"),
-        ):
-            choice = ask(chooser, LabelQuestion("acme", label), CHOICES)
+        file = REPOSITORY / "pillars-detectors" / "taxonomy" / "2026.11.yaml"
+        taxonomy = yaml.safe_load(file.read_text("utf-8"))
+        names = ["PII.Contact.Email", "PII.Identifier.SSN", "HARM.SPEECH.Harassment"]
+        for label, expected in (("EMAIL_ADDRESS", names[0]), ("US_SSN", names[1])):
+            options = options_for(names, taxonomy)
+            choice = ask(chooser, LabelQuestion("acme", label), options)
             assert max(choice.log_probs, key=choice.log_probs.__getitem__) == expected
             assert choice.mass > 0.9, "it answers with a letter"
     finally:

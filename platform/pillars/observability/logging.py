@@ -163,6 +163,9 @@ def logging_config(level: str) -> dict[str, Any]:
             "celery.app.trace": {"handlers": [], "level": "WARNING", "propagate": True},
             "celery.beat": {"handlers": [], "level": "WARNING", "propagate": True},
             "celery.worker.strategy": {"handlers": [], "level": "WARNING", "propagate": True},
+            # They say something of every call of the language model, at DEBUG with its headers.
+            "httpx2": {"handlers": [], "level": "WARNING", "propagate": True},
+            "httpcore2": {"handlers": [], "level": "WARNING", "propagate": True},
             # Granian's own handlers would print the traceback of what the application raised.
             "_granian": {"handlers": [], "level": level, "propagate": True},
             "granian.access": {"handlers": [], "level": level, "propagate": True},
