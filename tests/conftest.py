@@ -46,6 +46,8 @@ def _start_servers() -> None:
     os.environ.setdefault("PILLARS_SECRET_KEY", secrets.token_urlsafe(48))
     os.environ["PILLARS_STATE_DIR"] = str(_BASE / "state")
     (_BASE / "state" / "static").mkdir(parents=True)  # WhiteNoise warns where there is none
+    # Most tests are about rules; those about models choose their mode.
+    os.environ.setdefault("PILLARS__MAPPING__MODE", "rules_only")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pillars.settings")
 
 

@@ -1,5 +1,5 @@
-"""Data sets, training, evaluation and the registry of mapping models.
+"""Data sets, training and calibration of the mapping models.
 
-Empty so far: Pillars maps with rules alone (`mapping.mode: rules_only`). What trains and promotes
-models goes here; what serves and asks them goes into mapping.
+`encoder` finds canonical labels, `lora` chooses among them, `calibration` makes probabilities of
+what both say. Each is a command line of its own: ``python -m training.encoder --help``.
 """

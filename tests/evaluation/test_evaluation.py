@@ -10,11 +10,16 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from mapping.evaluation.cases import CaseFileError, leave_one_out, read_cases
+from mapping.evaluation.folds import Folds, FoldsError
+from mapping.evaluation.model_page import PROTOCOLS as MODEL_PROTOCOLS
+from mapping.evaluation.model_page import section as model_section
+from mapping.evaluation.models import Unseen
 from mapping.evaluation.page import PROTOCOLS, section
 from mapping.evaluation.predictors import Known, source_labels
 from mapping.evaluation.report import answer_of
 from mapping.evaluation.run import BASELINES, LEARNING, HoldOut, evaluate
 from mapping.evaluation.strata import stratum
+from mapping.resolver.artifacts import SHIPPED
 from taxonomy.documents import read_documents
 from taxonomy.validation import newest_taxonomy
 
@@ -34,6 +39,11 @@ def test_the_page_says_what_the_files_give(
     predictors = {name: build(known) for name, build in BASELINES.items()}
     found = section(known, predictors, *protocol)
     assert found in page, "Run manage.py evaluate_mapping --markdown and put it into the page"
+
+
+@pytest.fixture(scope="module")
+def unseen(known: Known) -> Unseen:
+    return Unseen(known, Folds.load(SHIPPED / "folds" / "folds.npz"))
 
 
 def test_every_label_is_a_case_but_for_other_spellings(known: Known) -> None:
@@ -169,7 +179,32 @@ def test_the_command_measures_a_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "3 cases" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("mode", ["model", "hybrid"])
-def test_modes_without_a_model_are_refused(mode: str) -> None:
-    with pytest.raises(CommandError, match="needs a mapping model, and none is configured"):
-        call_command("evaluate_mapping", "--leave-one-out", mode=mode)
+def test_hybrid_without_a_server_is_refused_for_a_file(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text(
+        json.dumps({"id": "1", "detector": "d", "output": "x", "expected": ["PII.Contact.Email"]})
+    )
+    with pytest.raises(CommandError, match="needs a model's server: set `inference.backend`"):
+        call_command("evaluate_mapping", str(cases), mode="hybrid")
+
+
+def test_models_that_know_a_case_cannot_be_measured_on_it() -> None:
+    with pytest.raises(CommandError, match="has learnt these labels: hold out"):
+        call_command("evaluate_mapping", "--leave-one-out", mode="retrieval", hold_out="none")
+
+
+@pytest.mark.parametrize("protocol", MODEL_PROTOCOLS, ids=lambda protocol: protocol[0])
+def test_the_page_says_what_the_models_give(
+    unseen: Unseen, protocol: tuple[str, HoldOut, bool]
+) -> None:
+    page = (Path(settings.REPOSITORY) / "docs" / "quality.md").read_text(encoding="utf-8")
+    found = model_section(unseen, SHIPPED, *protocol)
+    assert found in page, "Run manage.py evaluate_mapping --markdown models and put it in"
+
+
+def test_other_labels_than_those_scored_are_refused(known: Known) -> None:
+    labels = {**known.taxonomy["labels"]}
+    labels.pop("PII.Contact.Email")
+    other = Known({**known.taxonomy, "labels": labels}, known.detectors)
+    with pytest.raises(FoldsError, match="other labels than the models were scored on"):
+        Unseen(other, Folds.load(SHIPPED / "folds" / "folds.npz"))

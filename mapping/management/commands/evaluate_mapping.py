@@ -11,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from mapping.chooser import current_chooser
 from mapping.engine import KnowledgeError
 from mapping.evaluation.cases import Case, CaseFileError, leave_one_out, read_cases
+from mapping.evaluation.folds import FoldsError
+from mapping.evaluation.model_page import tables as model_tables
 from mapping.evaluation.page import tables
 from mapping.evaluation.predictors import Known, Prediction
 from mapping.evaluation.registry import Models, predictor_for
@@ -22,6 +24,7 @@ from mapping.evaluation.run import (
     ModeError,
     evaluate,
 )
+from mapping.resolver.calibrate import CalibratorError
 from mapping.resolvers import artifacts_folder
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
@@ -41,7 +44,11 @@ class Command(BaseCommand):
             "--leave-one-out", action="store_true", help="every label of the detector files"
         )
         source.add_argument(
-            "--markdown", action="store_true", help="all baselines: the tables of docs/quality.md"
+            "--markdown",
+            choices=("baselines", "models"),
+            nargs="?",
+            const="baselines",
+            help="the tables of docs/quality.md",
         )
         parser.add_argument("--mode", choices=MODES, default="rules", help="default: %(default)s")
         parser.add_argument(
@@ -62,11 +69,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             known = known_from(options["directory"])
+            if options["markdown"] == "models":
+                self.stdout.write(model_tables(known, artifacts_folder()))
+                return
             if options["markdown"]:
                 self.stdout.write(tables(known))
                 return
             self._evaluate(known, options)
-        except (KnowledgeFileError, KnowledgeError, CaseFileError, ModeError) as error:
+        except (
+            KnowledgeFileError, KnowledgeError, CaseFileError, ModeError, FoldsError, CalibratorError
+        ) as error:  # fmt: skip
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(

@@ -48,7 +48,7 @@ class Mapping(Section):
     """How a detection becomes a canonical label."""
 
     mode: MappingMode = Field(
-        default="rules_only",
+        default="hybrid",
         description="Who maps where nobody has chosen: hybrid (rules, then the model for unknown "
         "labels), model_first or rules_only",
     )
