@@ -184,7 +184,7 @@ def test_hybrid_without_a_server_is_refused_for_a_file(tmp_path: Path) -> None:
     cases.write_text(
         json.dumps({"id": "1", "detector": "d", "output": "x", "expected": ["PII.Contact.Email"]})
     )
-    with pytest.raises(CommandError, match="needs a model's server: set `inference.backend`"):
+    with pytest.raises(CommandError, match=r"needs a model's server: set `inference\.backend`"):
         call_command("evaluate_mapping", str(cases), mode="hybrid")
 
 

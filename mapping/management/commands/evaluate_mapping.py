@@ -30,6 +30,10 @@ from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
 from taxonomy.validation import newest_taxonomy
 
+REFUSALS = (
+    KnowledgeFileError, KnowledgeError, CaseFileError, ModeError, FoldsError, CalibratorError,
+)  # fmt: skip
+
 
 class Command(BaseCommand):
     """Thin caller of mapping.evaluation. Exit status 1: cases or files that cannot be used."""
@@ -76,9 +80,7 @@ class Command(BaseCommand):
                 self.stdout.write(tables(known))
                 return
             self._evaluate(known, options)
-        except (
-            KnowledgeFileError, KnowledgeError, CaseFileError, ModeError, FoldsError, CalibratorError
-        ) as error:  # fmt: skip
+        except REFUSALS as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(
