@@ -98,7 +98,9 @@ def _weights(asked: Sequence[Asked]) -> Array:
 def _worths(
     asked: Sequence[Asked], posteriors: Sequence[Array], names: Sequence[str]
 ) -> tuple[list[float], list[float]]:
-    label_signs, branch_signs, label_right, branch_right = [], [], [], []
+    label_signs: list[Array] = []
+    branch_signs: list[Array] = []
+    label_right, branch_right = [], []
     for one, shares in zip(asked, posteriors, strict=True):
         first = names[int(np.argmax(shares))]
         parents = by_branch(names, shares)
