@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from mapping.worker.weights import WeightsError, adapter_in, base_in, packaged_base
+from mapping.worker.weights import WeightsError, adapter_in, base_in, check_memory, packaged_base
 
 _CANNOT = 3
 # Many more than may wait in line: /health and /metrics answer while all places are taken.
@@ -68,6 +68,7 @@ def _serve(options: argparse.Namespace) -> int:
     _prepare_environment()
     base = base_in(options.model_dir) if options.model_dir else packaged_base(options.cache_dir)
     adapter = adapter_in(options.adapter) if options.adapter else None
+    check_memory(base)
 
     import torch
     from waitress.server import create_server

