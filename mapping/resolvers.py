@@ -135,7 +135,15 @@ def _build(serial: int) -> Resolver | None:
         knowledge=_content(documents),
         chooser=current_chooser(),
         cache=_cache(),
+        together=_together(),
+        budget_seconds=settings.CONFIG.inference.timeout_ms / 1000,
     )
+
+
+def _together() -> int:
+    """The embedded worker reads one question after another; a server on a GPU reads many."""
+    section = settings.CONFIG.inference
+    return 1 if section.backend in ("none", "embedded") else section.max_in_flight
 
 
 def _content(documents: KnowledgeDocuments) -> str:

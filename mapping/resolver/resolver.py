@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -47,8 +48,13 @@ class Resolver:
         knowledge: str,
         chooser: Chooser | None = None,
         cache: VerdictCache | None = None,
+        together: int = 1,
+        budget_seconds: float = 0.5,
     ) -> None:
         """`knowledge` names the release's content; `calibrators` are checked by the caller.
+
+        The model is asked `together` questions at a time, and no further ones after
+        `budget_seconds`: those are answered by retrieval alone.
 
         One of the calibrators must be for retrieval alone. A chooser whose model none of them was
         fitted for is not asked: see `refused`.
@@ -59,6 +65,8 @@ class Resolver:
         self._knowledge = knowledge
         self._chooser = chooser
         self._cache = cache
+        self._together = together
+        self._budget_seconds = budget_seconds
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,68 +108,90 @@ class Resolver:
         """
         wholes = list(dict.fromkeys(questions))
         parts = {one: parts_of(one) for one in wholes}
-        found = self._each(
-            [*wholes, *(part for several in parts.values() for part in several)], salt
-        )
-        return {one: with_parts(found[one], [found[part] for part in parts[one]]) for one in wholes}
+        found = self._each(wholes, salt, model=True)
+        # Parts only add labels that retrieval is sure of: the model's time is for the wholes.
+        several = [part for one in wholes for part in parts[one]]
+        pieces = self._each(several, salt, model=False) if several else {}
+        return {
+            one: with_parts(found[one], [pieces[part] for part in parts[one]]) for one in wholes
+        }
 
-    def _each(self, questions: Iterable[LabelQuestion], salt: str) -> dict[LabelQuestion, Verdict]:
+    def _each(
+        self, questions: Iterable[LabelQuestion], salt: str, *, model: bool
+    ) -> dict[LabelQuestion, Verdict]:
         asked = list(dict.fromkeys(questions))
-        keys = {one: self._key(one) for one in asked}
+        calibrator = self.calibrator() if model else self._calibrators[None]
+        keys = {one: self._key(one, calibrator) for one in asked}
         known = self._cache.get(list(keys.values())) if self._cache else {}
         found = {one: known[key] for one, key in keys.items() if key in known}
         missing = [one for one in asked if one not in found]
-        made = self._work_out(missing, salt) if missing else {}
+        made = self._work_out(missing, salt, model=model) if missing else {}
         if self._cache and made:
             # Under the key of what has really answered: a model that failed is asked again.
             self._cache.put(
                 {
-                    self._key(one, with_model=verdict.method == "model"): verdict
+                    self._key(one, self._calibrator_of(verdict)): verdict
                     for one, verdict in made.items()
                 }
             )
         return found | made
 
-    def _key(self, question: LabelQuestion, with_model: bool = True) -> str:
+    def _calibrator_of(self, verdict: Verdict) -> Calibrator:
+        return self.calibrator() if verdict.method == "model" else self._calibrators[None]
+
+    def _key(self, question: LabelQuestion, calibrator: Calibrator) -> str:
         if self._cache is None:
             return ""
-        calibrator = self.calibrator() if with_model else self._calibrators[None]
         content = json.dumps([self._knowledge, calibrator.version])
         return self._cache.key(question, hashlib.sha256(content.encode()).hexdigest())
 
     def _work_out(
-        self, questions: Sequence[LabelQuestion], salt: str
+        self, questions: Sequence[LabelQuestion], salt: str, *, model: bool
     ) -> dict[LabelQuestion, Verdict]:
         features = [self._retriever.features(one) for one in questions]
-        retrieval = self._calibrators[None]
-        choices = self._choose(questions, features, salt)
-        calibrator = self.calibrator()
-        if choices is None or calibrator.identity is None:
-            return {
-                one: verdict_of(self.names, values, None, retrieval, bool(one.description))
-                for one, values in zip(questions, features, strict=True)
-            }
+        choices: Sequence[Choice | None] = [None] * len(questions)
+        if model and self._chooser is not None:
+            choices = self._choose(self._chooser, questions, features, salt)
         return {
-            one: verdict_of(self.names, values, choice, calibrator, bool(one.description))
+            one: verdict_of(
+                self.names,
+                values,
+                choice,
+                self._calibrators[None] if choice is None else self.calibrator(),
+                bool(one.description),
+            )
             for one, values, choice in zip(questions, features, choices, strict=True)
         }
 
     def _choose(
-        self, questions: Sequence[LabelQuestion], features: Sequence[Array], salt: str
-    ) -> list[Choice] | None:
-        if self._chooser is None or self.refused is not None:
-            return None
-        asked = [
-            (one, options_for(shortlist(self.names, values), self._taxonomy))
-            for one, values in zip(questions, features, strict=True)
-        ]
-        try:
-            choices = self._chooser.choose(asked, salt=salt)
-        except ChooserError:
-            return None
-        # A server's model is known only once it has answered.
-        identity = self._chooser.identity
-        return choices if identity in self._calibrators else None
+        self,
+        chooser: Chooser,
+        questions: Sequence[LabelQuestion],
+        features: Sequence[Array],
+        salt: str,
+    ) -> list[Choice | None]:
+        """What the model says in the time that there is; None: retrieval answers alone."""
+        found: list[Choice | None] = [None] * len(questions)
+        latest = time.monotonic() + self._budget_seconds
+        for at in range(0, len(questions), self._together):
+            if self.refused is not None or time.monotonic() >= latest:
+                break
+            several = [
+                (one, options_for(shortlist(self.names, values), self._taxonomy))
+                for one, values in zip(
+                    questions[at : at + self._together],
+                    features[at : at + self._together],
+                    strict=True,
+                )
+            ]
+            try:
+                choices = chooser.choose(several, salt=salt)
+            except ChooserError:
+                break
+            # A server's model is known only once it has answered.
+            if chooser.identity in self._calibrators:
+                found[at : at + len(choices)] = choices
+        return found
 
 
 def shortlist(names: Sequence[str], features: Array) -> list[str]:
