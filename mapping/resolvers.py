@@ -110,10 +110,26 @@ def _cache() -> VerdictCache:
     return VerdictCache(secret, RedisStore())
 
 
-def why_not() -> str:
-    """Why no label is put to the models in this process; empty if they can be asked."""
+def why_not(serial: int) -> str:
+    """Why labels are not put to the models, or not to the language model; empty if they are.
+
+    Builds the release's resolver, so that the first request need not.
+    """
     found = _artifacts()
-    return str(found) if isinstance(found, ArtifactsError) else ""
+    if isinstance(found, ArtifactsError):
+        return str(found)
+    resolver = resolver_of(serial)
+    if resolver is None:
+        return (
+            "No calibrator was fitted for this edition of the taxonomy. Fit one with "
+            "`python -m training.calibration`."
+        )
+    if resolver.refused is not None:
+        return (
+            "No calibrator was fitted for the language model that answers: its confidences would "
+            "mean nothing, so it is not asked. Fit one, or serve the model that has one."
+        )
+    return ""
 
 
 def _build(serial: int) -> Resolver | None:

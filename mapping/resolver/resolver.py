@@ -1,7 +1,6 @@
 """Runs the stages for labels that no rule knows: retrieve, choose, calibrate."""
 
 import hashlib
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -62,7 +61,11 @@ class Resolver:
         self._taxonomy = taxonomy
         self._retriever = retriever
         self._calibrators = {one.identity: one for one in calibrators}
-        self._knowledge = knowledge
+        # Everything but the question that a verdict depends on, by the model that answers.
+        self._fingerprints = {
+            one.identity: hashlib.sha256(f"{knowledge} {one.version}".encode()).hexdigest()
+            for one in calibrators
+        }
         self._chooser = chooser
         self._cache = cache
         self._together = together
@@ -142,8 +145,7 @@ class Resolver:
     def _key(self, question: LabelQuestion, calibrator: Calibrator) -> str:
         if self._cache is None:
             return ""
-        content = json.dumps([self._knowledge, calibrator.version])
-        return self._cache.key(question, hashlib.sha256(content.encode()).hexdigest())
+        return self._cache.key(question, self._fingerprints[calibrator.identity])
 
     def _work_out(
         self, questions: Sequence[LabelQuestion], salt: str, *, model: bool

@@ -28,6 +28,7 @@ from access.keys.limiter import store
 from mapping.chooser import current_chooser
 from mapping.mode import MODES, mode_in_force
 from mapping.resolver.types import ChooserError
+from mapping.resolvers import why_not
 from mapping.selectors import NoKnowledgeError, engine_in_force, versions_in_force
 from pillars.api.schema import open_problem_responses
 from pillars.observability.metrics import exposition
@@ -188,8 +189,18 @@ def _inference() -> str:
     try:
         chooser.check()
     except ChooserError as error:
-        return f"Labels that no rule knows wait for people. {error}"
+        return f"Labels that no rule knows are answered without the model. {error}"
     return "ok"
+
+
+def _models() -> str:
+    try:
+        if mode_in_force().mode == "rules_only":
+            return "ok"
+        reason = why_not(engine_in_force().serial)
+    except (NoKnowledgeError, DatabaseError):
+        return "Unknown while there is no knowledge in force."
+    return f"Labels that no rule knows wait for people. {reason}" if reason else "ok"
 
 
 @cache
@@ -219,5 +230,6 @@ CHECKS: dict[str, Callable[[], str]] = {
     "broker": _broker,
     "worker": _worker,
     "pdf": _pdf,
+    "models": _models,
     "inference": _inference,
 }
