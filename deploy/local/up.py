@@ -303,8 +303,8 @@ class Up:
             current.note = "ready"
 
     def _await_inference(self) -> None:
-        """The stack stands without it: labels that no rule knows then wait for people."""
-        without = "Labels that no rule knows wait for people."
+        """The stack stands without it: retrieval alone then answers labels that no rule knows."""
+        without = "Labels that no rule knows are answered without it."
         if "inference" not in self._parts():
             if not is_configured(os.environ):
                 missing = ", ".join(missing_packages())
