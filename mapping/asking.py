@@ -1,18 +1,19 @@
 """Whether and how a tenant's unknown labels are put to the models, by the mode in force."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from mapping.mode import mode_in_force
 from mapping.resolver.resolver import Resolver
-from mapping.resolver.settle import Verdict
+from mapping.resolver.settle import METHODS, Verdict
 from mapping.resolver.types import LabelQuestion
 from mapping.resolvers import resolver_of
 from tenants.selectors import TenantRef
 
 # Methods of findings that the models have a part in.
-BY_MODELS: Final = frozenset(("model", "retrieval", "parent"))
+BY_MODELS: Final = frozenset((*METHODS, "parent"))
+METHODS_TOLD: Final = frozenset(METHODS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,21 @@ class ModelsInForce:
     resolver: Resolver
     first: bool  # before the rules
     salt: str  # keeps this tenant's prompts apart in the model's server
+    answered: set[str] = field(default_factory=set)  # methods of this request's verdicts
 
-    @property
-    def versions(self) -> tuple[str, str]:
-        """Of model and calibrator."""
-        return self.resolver.versions
+    def versions(self, methods: Collection[str]) -> tuple[str, str]:
+        """Of model and calibrator. `methods`: of the findings of an item that they had a part in.
+
+        Where those do not say whether the language model answered, the request's verdicts do.
+        """
+        told = self.answered if METHODS_TOLD.isdisjoint(methods) else methods
+        return self.resolver.versions(with_model="model" in told)
 
     def resolve(self, questions: Sequence[LabelQuestion]) -> Mapping[LabelQuestion, Verdict]:
         """A verdict for each question. Never raises for a model that fails."""
-        return self.resolver.resolve(questions, salt=self.salt)
+        found = self.resolver.resolve(questions, salt=self.salt)
+        self.answered.update(verdict.method for verdict in found.values())
+        return found
 
 
 def models_in_force(tenant: TenantRef, serial: int) -> ModelsInForce | None:

@@ -45,6 +45,8 @@ class RedisStore:
             return [None] * len(keys)
         try:
             return cast(list[bytes | None], store().mget([_PREFIX + key for key in keys]))
+        except UnicodeError:  # somebody else's values: worked out anew, and written over
+            return [None] * len(keys)
         except (redis.RedisError, OSError):
             self._away_until = time.monotonic() + _PAUSE_SECONDS
             return [None] * len(keys)

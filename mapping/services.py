@@ -264,8 +264,9 @@ def _answer(
     now: datetime,
 ) -> MappedItem:
     row = _row(in_force, origin, item, result, hash_text, now)
-    if models is not None and any(f.method in BY_MODELS or f.candidates for f in result.findings):
-        row["model_version"], row["calibrator_version"] = models.versions
+    theirs = [f.method for f in result.findings if f.method in BY_MODELS or f.candidates]
+    if models is not None and theirs:
+        row["model_version"], row["calibrator_version"] = models.versions(theirs)
     response = _response(in_force, origin, result, row)
     if item.taxonomy is not None and item.taxonomy in in_force.ways_back:
         response = in_edition(response, in_force.ways_back[item.taxonomy])

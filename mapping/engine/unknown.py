@@ -69,11 +69,13 @@ def _rule(
     key: LabelRule | str, label: str, settled: Settled, severities: Mapping[str, int]
 ) -> LabelRule:
     method = _METHODS[settled.method]
+    if isinstance(key, LabelRule) and settled.outcome != "accept":
+        return key  # model first, but not sure of a label: the rule answers
     if settled.labels == (NOT_A_FINDING,):
         targets: tuple[str, ...] = (SAFE,)
     elif settled.labels and all(one in severities for one in settled.labels):
         targets = settled.labels
-    elif isinstance(key, LabelRule):  # model first, but not sure: the rule answers
+    elif isinstance(key, LabelRule):  # accepted, but "none of these" or not in this edition
         return key
     elif settled.outcome == "review":
         targets = (NEEDS_REVIEW,)

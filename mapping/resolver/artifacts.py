@@ -5,13 +5,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
 from mapping.resolver.calibrate import Array, Calibrator, CalibratorError
 from mapping.resolver.encoder import SentenceEncoder
+from mapping.resolver.texts import candidates
 
+_TOLERANCE: Final = 0.05
 SHIPPED = Path(__file__).resolve().parent.parent / "artifacts"
 
 
@@ -58,7 +60,9 @@ class Artifacts:
                 Calibrator.load(path)
                 for path in sorted((folder / "calibrators").glob("*.json"), reverse=True)
             ]
-            encoder = SentenceEncoder(folder / "encoder", vectors=_vectors(folder, digest))
+            vectors = _vectors(folder, digest)
+            encoder = SentenceEncoder(folder / "encoder", vectors=vectors)
+            sound = _is_sound(encoder, vectors)
         except CalibratorError as error:
             raise ArtifactsError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - onnxruntime and tokenizers have classes of their own
@@ -73,8 +77,28 @@ class Artifacts:
                 f"{folder}: no calibrator was fitted for this encoder. Its confidences would mean "
                 "nothing: fit one with `python -m training.calibration`."
             )
+        if not sound:
+            raise ArtifactsError(
+                f"{folder}: tokenizer.json, model.onnx and vectors.npz do not belong together. "
+                "Install Pillars anew, or train one with `python -m training.encoder`."
+            )
         others = [one for one in fitting if one.identity is not None]
         return cls(encoder, digest, (retrieval[0], *others))
+
+
+def _is_sound(encoder: SentenceEncoder, vectors: Mapping[str, Array] | None) -> bool:
+    """Whether texts that every edition has get unit vectors, and those that are kept for them.
+
+    Processors round differently, but no more than that.
+    """
+    for text in candidates({"labels": {}}).values():
+        made = encoder.work_out(text)
+        kept = None if vectors is None else vectors.get(text)
+        if made.ndim != 1 or abs(float(np.linalg.norm(made)) - 1) > _TOLERANCE:
+            return False
+        if kept is not None and (kept.shape != made.shape or float(kept @ made) < 1 - _TOLERANCE):
+            return False
+    return True
 
 
 def _vectors(folder: Path, digest: str) -> Mapping[str, Array] | None:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from mapping.resolver.settle import Verdict
+from mapping.resolver.settle import METHODS, Verdict
 from mapping.resolver.types import LabelQuestion
 
 _MOST: Final = 20_000
@@ -92,7 +92,7 @@ def _read(value: bytes) -> Verdict | None:
         labels, confidence, branch, branch_confidence, candidates, review, method = json.loads(
             value
         )
-        return Verdict(
+        found = Verdict(
             tuple(labels),
             float(confidence),
             str(branch),
@@ -101,5 +101,22 @@ def _read(value: bytes) -> Verdict | None:
             tuple(review),
             str(method),
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
+    return found if _makes_sense(found, labels, review) else None
+
+
+def _makes_sense(verdict: Verdict, labels: object, review: object) -> bool:
+    shares = (
+        verdict.confidence,
+        verdict.branch_confidence,
+        *(share for _, share in verdict.candidates),
+    )
+    return (
+        isinstance(labels, list)
+        and isinstance(review, list)
+        and bool(labels)
+        and all(isinstance(name, str) for name in (*labels, *review))
+        and all(0 <= share <= 1 for share in shares)
+        and verdict.method in METHODS
+    )

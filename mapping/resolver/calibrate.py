@@ -101,6 +101,9 @@ class Calibrator:
                 features, len(SIGNS), len(SIGNS),
             ):  # fmt: skip
                 raise CalibratorError(f"{name} was made for other features. Fit it anew.")
+            numbers = (*kind.features, *kind.label, *kind.branch, kind.least, self.several)
+            if not all(map(math.isfinite, numbers)):
+                raise CalibratorError(f"{name} holds numbers that are none. Fit it anew.")
 
     def save(self, path: Path) -> None:
         """As JSON."""

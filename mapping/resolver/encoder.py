@@ -45,7 +45,7 @@ class SentenceEncoder:
         """
         found = [self._known(text) for text in texts]
         made = {
-            text: self._run(text)
+            text: self.work_out(text)
             for text in dict.fromkeys(t for t, v in zip(texts, found, strict=True) if v is None)
         }
         if keep:
@@ -64,7 +64,8 @@ class SentenceEncoder:
         vector = self._kept.get(text)
         return self._given.get(text) if vector is None else vector
 
-    def _run(self, text: str) -> Array:
+    def work_out(self, text: str) -> Array:
+        """Unit vector of a text, whatever is known already."""
         ids = self._tokenizer.encode(text).ids
         feed = {
             "input_ids": np.array([ids], dtype=np.int64),

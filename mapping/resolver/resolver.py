@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -20,18 +20,23 @@ from mapping.resolver.calibrate import (
     worth,
 )
 from mapping.resolver.composite import parts_of, with_parts
-from mapping.resolver.prompt import options_for
+from mapping.resolver.prompt import option_text, options_for
 from mapping.resolver.retrieve import Retriever
 from mapping.resolver.settle import Verdict
 from mapping.resolver.types import (
+    NONE_OF_THESE,
     Choice,
     Chooser,
     ChooserError,
     LabelQuestion,
     ModelIdentity,
+    Option,
 )
 
 SHORTLIST: Final = 8
+_NONE: Final = Option(NONE_OF_THESE, option_text(NONE_OF_THESE, {}))
+# What a model says of a question, and the calibrator that fits it; None: of retrieval alone.
+_Heard: TypeAlias = tuple[Choice | None, Calibrator]
 _CANDIDATES: Final = 5
 
 
@@ -87,10 +92,12 @@ class Resolver:
         identity = self._chooser.identity if self._chooser else None
         return self._calibrators.get(identity) or self._calibrators[None]
 
-    @property
-    def versions(self) -> tuple[str, str]:
-        """Which model and which calibrator answer now, for the record of an event."""
-        calibrator = self.calibrator()
+    def versions(self, *, with_model: bool) -> tuple[str, str]:
+        """Which model and which calibrator answered, for the record of an event.
+
+        `with_model`: the language model has answered, and not retrieval alone.
+        """
+        calibrator = self.calibrator() if with_model else self._calibrators[None]
         model = f"encoder@{calibrator.encoder[:12]}"
         if calibrator.identity is not None:
             identity = calibrator.identity
@@ -123,24 +130,34 @@ class Resolver:
         self, questions: Iterable[LabelQuestion], salt: str, *, model: bool
     ) -> dict[LabelQuestion, Verdict]:
         asked = list(dict.fromkeys(questions))
-        calibrator = self.calibrator() if model else self._calibrators[None]
+        met = model and self._meet_model(asked, salt)
+        calibrator = self.calibrator() if met else self._calibrators[None]
         keys = {one: self._key(one, calibrator) for one in asked}
         known = self._cache.get(list(keys.values())) if self._cache else {}
         found = {one: known[key] for one, key in keys.items() if key in known}
         missing = [one for one in asked if one not in found]
-        made = self._work_out(missing, salt, model=model) if missing else {}
+        made = self._work_out(missing, salt, model=met) if missing else {}
         if self._cache and made:
             # Under the key of what has really answered: a model that failed is asked again.
             self._cache.put(
-                {
-                    self._key(one, self._calibrator_of(verdict)): verdict
-                    for one, verdict in made.items()
-                }
+                {self._key(one, fitting): verdict for one, (verdict, fitting) in made.items()}
             )
-        return found | made
+        return found | {one: verdict for one, (verdict, _) in made.items()}
 
-    def _calibrator_of(self, verdict: Verdict) -> Calibrator:
-        return self.calibrator() if verdict.method == "model" else self._calibrators[None]
+    def _meet_model(self, questions: Sequence[LabelQuestion], salt: str) -> bool:
+        """Whether a model is there to be asked.
+
+        One that has never answered is asked a little first: until then nobody knows whose verdicts
+        to look for, and those of retrieval that are kept would stand in the model's way.
+        """
+        if self._chooser is None:
+            return False
+        if self._chooser.identity is None and self._cache is not None and questions:
+            try:
+                self._chooser.choose([(questions[0], [_NONE])], salt=salt)
+            except ChooserError:
+                return False
+        return self.refused is None
 
     def _key(self, question: LabelQuestion, calibrator: Calibrator) -> str:
         if self._cache is None:
@@ -149,20 +166,19 @@ class Resolver:
 
     def _work_out(
         self, questions: Sequence[LabelQuestion], salt: str, *, model: bool
-    ) -> dict[LabelQuestion, Verdict]:
+    ) -> dict[LabelQuestion, tuple[Verdict, Calibrator]]:
+        """Verdicts, and the calibrator of each."""
         features = [self._retriever.features(one) for one in questions]
-        choices: Sequence[Choice | None] = [None] * len(questions)
+        alone: _Heard = (None, self._calibrators[None])
+        heard = [alone] * len(questions)
         if model and self._chooser is not None:
-            choices = self._choose(self._chooser, questions, features, salt)
+            heard = self._choose(self._chooser, questions, features, salt)
         return {
-            one: verdict_of(
-                self.names,
-                values,
-                choice,
-                self._calibrators[None] if choice is None else self.calibrator(),
-                bool(one.description),
+            one: (
+                verdict_of(self.names, values, choice, fitting, bool(one.description)),
+                fitting,
             )
-            for one, values, choice in zip(questions, features, choices, strict=True)
+            for one, values, (choice, fitting) in zip(questions, features, heard, strict=True)
         }
 
     def _choose(
@@ -171,9 +187,9 @@ class Resolver:
         questions: Sequence[LabelQuestion],
         features: Sequence[Array],
         salt: str,
-    ) -> list[Choice | None]:
+    ) -> list[_Heard]:
         """What the model says in the time that there is; None: retrieval answers alone."""
-        found: list[Choice | None] = [None] * len(questions)
+        found: list[_Heard] = [(None, self._calibrators[None])] * len(questions)
         latest = time.monotonic() + self._budget_seconds
         for at in range(0, len(questions), self._together):
             if self.refused is not None or time.monotonic() >= latest:
@@ -190,9 +206,10 @@ class Resolver:
                 choices = chooser.choose(several, salt=salt)
             except ChooserError:
                 break
-            # A server's model is known only once it has answered.
-            if chooser.identity in self._calibrators:
-                found[at : at + len(choices)] = choices
+            # A server's model is known only once it has answered, and may be another one now.
+            fitting = self._calibrators.get(chooser.identity)
+            if fitting is not None:
+                found[at : at + len(choices)] = [(choice, fitting) for choice in choices]
         return found
 
 

@@ -10,6 +10,8 @@ from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, Outcome
 
 SHORT_LIST: Final = 5  # more candidates than this are no help to a person
 
+METHODS: Final = ("model", "retrieval")  # of verdicts
+
 
 class Verdict(NamedTuple):
     """What the models make of a question. Holds canonical labels and numbers alone."""
@@ -20,7 +22,7 @@ class Verdict(NamedTuple):
     branch_confidence: float  # that the branch of the first label is right
     candidates: tuple[tuple[str, float], ...]  # the five likeliest with their probabilities
     review: tuple[str, ...]  # holds the right answer in nine cases of ten (conformal)
-    method: str  # model or retrieval
+    method: str  # one of METHODS
 
 
 class Settled(NamedTuple):

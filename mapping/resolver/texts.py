@@ -47,7 +47,8 @@ def query_text(question: LabelQuestion) -> str:
         text += f": {' '.join(question.description.split())[:_DESCRIPTION_CHARS]}"
     if question.category:
         text += f" ({question.category.replace('-', ' ')})"
-    return text
+    # Lone surrogates are taken by no tokenizer and no hash.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def spoken(label: str) -> str:
