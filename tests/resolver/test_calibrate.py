@@ -114,7 +114,7 @@ class TestFiles:
             assert again.version == one.version
         first, second = artifacts.calibrators
         assert first.version != second.version
-        assert replace(first, several=0.6).version != first.version
+        assert replace(first, several=first.several / 2).version != first.version
 
     def test_another_encoder_taxonomy_or_model_is_refused(self, artifacts: Artifacts) -> None:
         one = artifacts.calibrators[1]

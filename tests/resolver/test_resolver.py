@@ -129,7 +129,7 @@ class TestWhatIsKept:
         assert len(shared.kept) == 1
         make_resolver(cache=VerdictCache(b"s", shared), knowledge="two").resolve(one)
         assert len(shared.kept) == 2
-        other = [replace(artifacts.calibrators[0], several=0.9)]
+        other = [replace(artifacts.calibrators[0], dataset="another")]
         make_resolver(cache=VerdictCache(b"s", shared), calibrators=other).resolve(one)
         assert len(shared.kept) == 3
 
