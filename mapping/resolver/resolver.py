@@ -208,7 +208,7 @@ class Resolver:
                 break
             # A server's model is known only once it has answered, and may be another one now.
             fitting = self._calibrators.get(chooser.identity)
-            if fitting is not None:
+            if fitting is not None and fitting.identity is not None:
                 found[at : at + len(choices)] = [(choice, fitting) for choice in choices]
         return found
 

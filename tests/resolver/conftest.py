@@ -68,6 +68,7 @@ def make_resolver(
             knowledge=knowledge,
             chooser=chooser,
             cache=cache,
+            budget_seconds=60,
         )
 
     return make
