@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,10 @@ _MOST = 4  # releases for which a process keeps a resolver
 _KEPT_SECONDS = 7 * 24 * 3600
 _PAUSE_SECONDS = 5.0
 _PREFIX = "pillars:verdict:"
+_NOT_FITTED = (
+    "No calibrator was fitted for this edition of the taxonomy. Fit one with "
+    "`python -m training.calibration`."
+)
 
 
 class RedisStore:
@@ -122,16 +126,40 @@ def why_not(serial: int) -> str:
         return str(found)
     resolver = resolver_of(serial)
     if resolver is None:
-        return (
-            "No calibrator was fitted for this edition of the taxonomy. Fit one with "
-            "`python -m training.calibration`."
-        )
+        return _NOT_FITTED
     if resolver.refused is not None:
         return (
             "No calibrator was fitted for the language model that answers: its confidences would "
             "mean nothing, so it is not asked. Fit one, or serve the model that has one."
         )
     return ""
+
+
+def why_no_retrieval(edition: str) -> str:
+    """Why retrieval cannot be used with an edition of the taxonomy; empty if it can."""
+    found = _artifacts()
+    if isinstance(found, ArtifactsError):
+        return str(found)
+    return "" if _calibrators(found, edition) else _NOT_FITTED
+
+
+def retrieval_of_files(
+    taxonomy: Mapping[str, Any], detectors: Iterable[Mapping[str, Any]]
+) -> Resolver | None:
+    """For parsed files that are in no release: retrieval alone, and no verdict is kept.
+
+    None if it cannot be used: `why_no_retrieval` says why.
+    """
+    artifacts = _artifacts()
+    if isinstance(artifacts, ArtifactsError):
+        return None
+    calibrators = _calibrators(artifacts, taxonomy["edition"])
+    if not calibrators:
+        return None
+    retriever = Retriever(taxonomy, known_labels(detectors, of_entry), artifacts.encoder)
+    return Resolver(
+        taxonomy=taxonomy, retriever=retriever, calibrators=calibrators[:1], knowledge=""
+    )
 
 
 def _build(serial: int) -> Resolver | None:
@@ -141,8 +169,8 @@ def _build(serial: int) -> Resolver | None:
     with public_context():
         documents = documents_of(serial)
     taxonomy: Mapping[str, Any] = documents.taxonomy
-    calibrators = [one for one in artifacts.calibrators if _fits(one, taxonomy["edition"])]
-    if not calibrators or calibrators[0].identity is not None:
+    calibrators = _calibrators(artifacts, taxonomy["edition"])
+    if not calibrators:
         log.error("no_calibrator", serial=serial)
         return None
     known = known_labels(documents.detectors, of_entry)
@@ -170,5 +198,8 @@ def _content(documents: KnowledgeDocuments) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _fits(calibrator: Calibrator, edition: str) -> bool:
-    return month_of(calibrator.edition) == month_of(edition)
+def _calibrators(artifacts: Artifacts, edition: str) -> list[Calibrator]:
+    """Those that fit an edition, retrieval's first; none if there is none for retrieval."""
+    month = month_of(edition)
+    found = [one for one in artifacts.calibrators if month_of(one.edition) == month]
+    return found if found and found[0].identity is None else []

@@ -36,6 +36,7 @@ from mapping.onboarding.drafting import (
     write_detector,
 )
 from mapping.onboarding.lists import read_label_list
+from mapping.onboarding.proposing import proposals_of_files
 from mapping.review.in_force import decisions_in_force
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
@@ -162,6 +163,7 @@ class DetectorDraft:
 
     paths: list[Path]
     rows: list[Row]
+    why_not: str = ""  # why retrieval had no part in it; empty if it had
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON output."""
@@ -169,11 +171,13 @@ class DetectorDraft:
             {
                 "label": row.vendor.label,
                 "canonical": row.chosen,
+                "confidence": row.confidence,
                 "proposals": [proposal._asdict() for proposal in row.proposals],
             }
             for row in self.rows
         ]
-        return {"files": [str(path) for path in self.paths], "labels": labels}
+        files = [str(path) for path in self.paths]
+        return {"files": files, "labels": labels, "without_retrieval": self.why_not}
 
 
 def add_detector(
@@ -192,8 +196,15 @@ def add_detector(
     `labels`: text of the vendor's list (see onboarding.lists). Both files stay only if
     the whole folder is still valid with them. Raises OnboardingError, KnowledgeFileError.
     """
-    taxonomy = newest_taxonomy(read_documents(directory)).data
-    rows = propose_rows(taxonomy, read_label_list(labels), accept_lexical=accept_lexical)
+    documents = read_documents(directory)
+    taxonomy = newest_taxonomy(documents).data
+    listed = read_label_list(labels)
+    proposals = proposals_of_files(
+        taxonomy, [one.data for one in documents if one.kind == "detector"]
+    )
+    rows = propose_rows(
+        proposals, listed, detector=detector, category=category, accept_lexical=accept_lexical
+    )
     head = {
         "detector": detector,
         "vendor": vendor,
@@ -210,7 +221,7 @@ def add_detector(
         for path in paths:
             path.unlink()
         raise
-    return DetectorDraft(paths, rows)
+    return DetectorDraft(paths, rows, proposals.why_not)
 
 
 def _hasher(tenant: TenantRef) -> Callable[[str], str]:

@@ -10,8 +10,9 @@ from django.db import transaction
 
 from access.users.models import User
 from mapping.engine.vocabulary import fold
-from mapping.onboarding.drafting import UNDECIDED, propose_rows
+from mapping.onboarding.drafting import UNDECIDED, Row, propose_rows
 from mapping.onboarding.lists import VendorLabel
+from mapping.onboarding.proposing import Proposals
 from taxonomy.changes import services
 from taxonomy.objects import ObjectKey, ObjectKind
 from tenants.context import public_context
@@ -64,6 +65,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)  # what was found and left out
     warnings: list[str] = field(default_factory=list)
     source: str = ""
+    category: str = ""  # of the detector's file: what it looks for
 
     def signed(self) -> str:
         """As a text that nobody can change."""
@@ -92,13 +94,19 @@ class Draft:
         return wanted
 
 
-def rows_for(taxonomy: Mapping[str, Any], labels: list[VendorLabel]) -> list[Choice]:
-    """A row for each label: chosen by name and alias alone, those to be decided first."""
-    rows = [
-        Choice(row.vendor.label, row.vendor.description, row.chosen or "")
-        for row in propose_rows(taxonomy, labels)
-    ]
-    return sorted(rows, key=lambda row: row.chosen != "")
+def rows_for(
+    proposals: Proposals, labels: list[VendorLabel], *, detector: str, category: str
+) -> list[Choice]:
+    """A row for each label: first those to be decided, then those that retrieval has chosen."""
+    rows = propose_rows(proposals, labels, detector=detector, category=category)
+    rows.sort(key=_order)
+    return [Choice(row.vendor.label, row.vendor.description, row.chosen or "") for row in rows]
+
+
+def _order(row: Row) -> int:
+    if row.chosen is None:
+        return 0
+    return 1 if row.proposals[0].reason == "retrieval" else 2
 
 
 def known_labels(detector: Mapping[str, Any]) -> set[str]:

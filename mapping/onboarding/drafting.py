@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from mapping.engine.propose import Proposal, Proposer
 from mapping.engine.vocabulary import fold
 from mapping.onboarding.lists import OnboardingError, VendorLabel
+from mapping.onboarding.proposing import Candidate, Proposals
+from mapping.resolver.types import LabelQuestion
 
 # Said of a label that a person must still decide; the candidates stand in a comment beside it.
 UNDECIDED = "not decided yet"
@@ -21,20 +22,32 @@ class Row:
     """A vendor's label and what is proposed for it. `chosen`: canonical label, None: undecided."""
 
     vendor: VendorLabel
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[Candidate, ...]
     chosen: str | None
+    confidence: float | None = None  # of the first proposal; None if it is not by retrieval
 
 
 def propose_rows(
-    taxonomy: Mapping[str, Any], labels: Iterable[VendorLabel], *, accept_lexical: bool = False
+    proposals: Proposals,
+    labels: Iterable[VendorLabel],
+    *,
+    detector: str,
+    category: str,
+    accept_lexical: bool = False,
 ) -> list[Row]:
-    """What each label could mean. Names and aliases are chosen; likeness alone is left open."""
-    proposer = Proposer(taxonomy)
+    """What each label could mean. Chosen: names, aliases, and what retrieval is sure of.
+
+    `accept_lexical` chooses the first candidate for the rest, too, if it is a label.
+    """
+    labels = list(labels)
+    asked = [LabelQuestion(detector, one.label, one.description, category) for one in labels]
     rows = []
-    for vendor in labels:
-        proposals = tuple(proposer.propose(vendor.label, vendor.description))
-        sure = proposals and (accept_lexical or proposals[0].reason != "lexical")
-        rows.append(Row(vendor, proposals, proposals[0].canonical if sure else None))
+    for vendor, (candidates, chosen, confidence) in zip(
+        labels, proposals.propose(asked), strict=True
+    ):
+        if chosen is None and accept_lexical and candidates and candidates[0].is_label:
+            chosen = candidates[0].canonical
+        rows.append(Row(vendor, candidates, chosen, confidence))
     return rows
 
 
@@ -48,7 +61,7 @@ def detector_file(head: Mapping[str, Any], rows: Iterable[Row]) -> str:
             meaning: dict[str, str] = {"canonical": row.chosen}
         else:
             meaning = {"unmapped": UNDECIDED}
-            candidates = ", ".join(f"{p.canonical} ({p.similarity:.2f})" for p in row.proposals)
+            candidates = ", ".join(f"{p.canonical} ({p.share:.2f})" for p in row.proposals)
             lines.append(f"  # Perhaps: {candidates or 'nothing near; see the taxonomy'}")
         if row.vendor.description:
             meaning["meaning"] = row.vendor.description[:200]

@@ -26,6 +26,7 @@ from mapping.onboarding.lists import (
     read_entries,
     sift,
 )
+from mapping.onboarding.proposing import Proposals, proposals_of_release
 from mapping.onboarding.samples import Sample, many, read_sample
 from pillars.uploads import MAX_BYTES
 from taxonomy.selectors import KnowledgeDocuments
@@ -97,6 +98,7 @@ class SourceForm(forms.Form):
     sample_file = _file("or a file with the sample", "Neither stored nor logged")
 
     draft: Draft
+    proposals: Proposals
     _list_of_file = ""
     _thrown_away = False
 
@@ -235,13 +237,17 @@ class SourceForm(forms.Form):
                 "takes. Give them in parts: the first makes the detector, the others add to it.",
             )
         else:
+            detector = existing["detector"] if existing else data["detector"]
+            category = str((existing or data).get("category") or "")
+            self.proposals = proposals_of_release(self.documents.serial, self.documents.taxonomy)
             self.draft = Draft(
-                existing["detector"] if existing else data["detector"],
+                detector,
                 None if existing else self._head(data, sample),
-                rows_for(self.documents.taxonomy, new),
+                rows_for(self.proposals, new, detector=detector, category=category),
                 [*_notes(len(labels) - len(new), sifted), *_of_sample(sample)],
                 _warnings(sifted, sample, new=existing is None),
                 data["source"],
+                category,
             )
 
     def _head(self, data: dict[str, Any], sample: Sample | None) -> dict[str, Any]:

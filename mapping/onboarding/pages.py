@@ -19,6 +19,7 @@ from unfold.widgets import INPUT_CLASSES, SELECT_CLASSES
 from access.users.models import User
 from mapping.onboarding.draft import Draft, StateError, put_into_change_set
 from mapping.onboarding.forms import SourceForm, TargetForm
+from mapping.onboarding.proposing import proposals_of_release
 from mapping.onboarding.table import PAGE_ROWS, Table
 from taxonomy.admin import DetectorMapAdmin
 from taxonomy.changes.admin import ChangeSetAdmin
@@ -65,8 +66,8 @@ class OnboardingChangeSetAdmin(ChangeSetAdmin):
         )  # fmt: skip
         if request.method == "POST" and form.is_valid():
             into = request.POST.get("into", "")
-            return self._table_page(request, Table(form.draft, form.documents.taxonomy),
-                                    self._target(request, form.draft, into))  # fmt: skip
+            table = Table(form.draft, form.documents.taxonomy, form.proposals)
+            return self._table_page(request, table, self._target(request, form.draft, into))
         return self.page(request, "mapping/onboarding/source.html", {
             "title": "Add a detector", "form": form, "back": self.address(request),
             "into": request.POST.get("into") or request.GET.get("change_set", ""),
@@ -81,7 +82,9 @@ class OnboardingChangeSetAdmin(ChangeSetAdmin):
             if request.method == "POST":
                 messages.error(request, str(error))
             return HttpResponseRedirect(reverse(_FIRST))
-        table = Table(draft, current_documents().taxonomy)
+        documents = current_documents()
+        proposals = proposals_of_release(documents.serial, documents.taxonomy)
+        table = Table(draft, documents.taxonomy, proposals)
         table.page = _page(request.POST.get("page", ""), table.pages)
         table.take(request.POST, table.page)
         go = request.POST.get("go", "")
@@ -120,6 +123,7 @@ class OnboardingChangeSetAdmin(ChangeSetAdmin):
         return self.page(request, "mapping/onboarding/labels.html", {
             "title": f"{'Add a detector' if draft.head else 'Add labels'}: {draft.detector}",
             "draft": draft, "table": table, "rows": table.rows(), "form": form,
+            "proposals": table.proposals,
             "all_options": table.all_options(), "counts": table.counts(),
             "page_numbers": range(1, table.pages + 1), "page_rows": PAGE_ROWS,
             "state": draft.signed(), "action": reverse(_SECOND), "back": reverse(_FIRST),

@@ -7,7 +7,6 @@ from typing import Any, Final
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from mapping.engine.propose import Proposal, Proposer
 from mapping.onboarding.draft import (
     LEAVE_OUT,
     NEEDS_REASON,
@@ -16,10 +15,15 @@ from mapping.onboarding.draft import (
     Choice,
     Draft,
 )
+from mapping.onboarding.proposing import Candidate, Proposals
+from mapping.resolver.types import NONE_OF_THESE, LabelQuestion
+from mapping.resolver.types import NOT_A_FINDING as NO_FINDING
 
 PAGE_ROWS: Final = 100
 REASON_CHARS: Final = (5, 200)  # least and most, as in a detector file
 _WORDS: Final = {"exact": "name", "alias": "alias", "lexical": "likeness"}
+# Answers of retrieval that are no label; they are chosen with a reason, as in _OTHERS.
+_NO_LABELS: Final = {NO_FINDING: "not a finding", NONE_OF_THESE: "no canonical label"}
 _OTHERS: Final = {
     NOT_A_FINDING: "Not a finding (say why)",
     UNMAPPED: "Unmapped (say why)",
@@ -33,7 +37,8 @@ class TableRow:
 
     index: int
     choice: Choice
-    proposals: list[tuple[str, str]]  # canonical label and the reason
+    proposals: list[tuple[str, str]]  # canonical label and the reason, or its probability
+    sure: int | None  # per cent that retrieval's first one is right; None where a name decides
     options: SafeString
     error: str
 
@@ -44,6 +49,7 @@ class Table:
 
     draft: Draft
     taxonomy: Mapping[str, Any]
+    proposals: Proposals
     errors: dict[int, str] = field(default_factory=dict)
     page: int = 1
 
@@ -86,21 +92,22 @@ class Table:
 
     def rows(self) -> list[TableRow]:
         """The rows of the page."""
-        proposer = Proposer(self.taxonomy)
-        found = []
-        for index in self.indices():
-            row = self.draft.rows[index]
-            proposals = proposer.propose(row.label, row.description)
-            found.append(
-                TableRow(
-                    index,
-                    row,
-                    [(one.canonical, _reason(one)) for one in proposals],
-                    _own_options(row, [one.canonical for one in proposals]),
-                    self.errors.get(index, ""),
-                )
+        shown = [(index, self.draft.rows[index]) for index in self.indices()]
+        proposed = self.proposals.propose(
+            LabelQuestion(self.draft.detector, row.label, row.description, self.draft.category)
+            for _, row in shown
+        )
+        return [
+            TableRow(
+                index,
+                row,
+                [(_NO_LABELS.get(c.canonical, c.canonical), _reason(c)) for c in candidates],
+                None if confidence is None else round(100 * confidence),
+                _own_options(row, [c.canonical for c in candidates if "." in c.canonical]),
+                self.errors.get(index, ""),
             )
-        return found
+            for (index, row), (candidates, _, confidence) in zip(shown, proposed, strict=True)
+        ]
 
     def all_options(self) -> SafeString:
         """Every canonical label, by branch: the same for each row, so made once."""
@@ -126,9 +133,11 @@ class Table:
         }
 
 
-def _reason(proposal: Proposal) -> str:
-    words = _WORDS[proposal.reason]
-    return f"{words} {proposal.similarity:.2f}" if proposal.reason == "lexical" else words
+def _reason(candidate: Candidate) -> str:
+    if candidate.percent is not None:
+        return f"{candidate.percent} %"
+    words = _WORDS[candidate.reason]
+    return f"{words} {candidate.share:.2f}" if candidate.reason == "lexical" else words
 
 
 def _own_options(row: Choice, proposed: Iterable[str]) -> SafeString:

@@ -110,15 +110,16 @@ class Resolver:
         return model, calibrator.version
 
     def resolve(
-        self, questions: Iterable[LabelQuestion], *, salt: str = ""
+        self, questions: Iterable[LabelQuestion], *, salt: str = "", model: bool = True
     ) -> dict[LabelQuestion, Verdict]:
         """A verdict for each distinct question. Never raises for a model that fails.
 
-        Then retrieval answers alone. `salt` keeps tenants' prompts apart in the model's server.
+        Then retrieval answers alone, as it does without `model`. `salt` keeps tenants' prompts
+        apart in the model's server.
         """
         wholes = list(dict.fromkeys(questions))
         parts = {one: parts_of(one) for one in wholes}
-        found = self._each(wholes, salt, model=True)
+        found = self._each(wholes, salt, model=model)
         # Parts only add labels that retrieval is sure of: the model's time is for the wholes.
         several = [part for one in wholes for part in parts[one]]
         pieces = self._each(several, salt, model=False) if several else {}

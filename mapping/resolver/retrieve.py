@@ -80,15 +80,20 @@ class Retriever:
         )
         if encoder is not None:
             self._vectors = encoder.encode(list(texts.values()), keep=True)
-            self._examples = encoder.encode([text_of(one) for one in self._known], keep=True)
-            self._members = np.array(
+            # There may be none: of the first detector's labels, before its file is there.
+            self._examples = (
+                encoder.encode([text_of(one) for one in self._known], keep=True)
+                if self._known
+                else self._vectors[:0]
+            )
+            self._members = _pairs(
                 [
                     (row, self._number[name])
                     for row, one in enumerate(self._known)
                     for name in one.answers
                     if name in self._number
                 ]
-            ).reshape(-1, 2)
+            )
 
     def _add_texts(self) -> tuple[Array, Array]:
         own, other = [], []
@@ -106,7 +111,7 @@ class Retriever:
             text = self._index.add(bag(names, description))
             self._owners.append(frozenset(detectors))
             other += [(text, self._number[name]) for name in answers if name in self._number]
-        return np.array(own).reshape(-1, 2), np.array(other).reshape(-1, 2)
+        return _pairs(own), _pairs(other)
 
     def features(self, question: LabelQuestion, held_out: Names = frozenset()) -> Array:
         """Labels x FEATURES. `held_out`: detectors whose files are as if they did not exist."""
@@ -149,6 +154,10 @@ class Retriever:
         for name, count in votes.items():
             if name in self._number:
                 found[self._number[name], 5] = count / len(by_file)
+
+
+def _pairs(numbers: Sequence[tuple[int, int]]) -> Array:
+    return np.array(numbers, dtype=np.intp).reshape(-1, 2)
 
 
 def text_of(one: KnownLabel) -> str:

@@ -15,7 +15,7 @@ LIST = """label,description
 EMAIL_ADDRESS,An e-mail address of a person
 Bank-Account,
 ZX-81,
-Menaces v2,Threats of violence against a person
+latency,Milliseconds that the call took
 """
 SAMPLE = json.dumps(
     {"results": [{"label": "EMAIL_ADDRESS", "score": 0.9}, {"label": "ZX-81", "score": 0.1}]}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from taxonomy.objects import ObjectKey, ObjectKind, objects, row_name
 from tests.support.knowledge import edit, folder
@@ -109,3 +110,22 @@ def approved(submitted: Any, bob: Any) -> Any:
     from taxonomy.changes import services
 
     return services.approve(number=submitted.number, approver=bob, revision=submitted.revision)
+
+
+@pytest.fixture
+def browse(plain_static: None) -> Callable[[Any], Client]:
+    """A function that logs somebody of the platform in."""
+
+    def log_in(person: Any) -> Client:
+        client = Client(headers={"host": "localhost"})
+        client.force_login(person)
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def curator(browse: Any, alice: Any) -> Client:
+    """alice's browser."""
+    client: Client = browse(alice)
+    return client

@@ -1,7 +1,6 @@
 """The pages of change sets: what each person is offered, and what a form does."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,18 +14,6 @@ from tests.changes.conftest import EMAIL_KEY, SSN_KEY, in_force
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/changes/changeset/"
-
-
-@pytest.fixture
-def browse(plain_static: None) -> Callable[[Any], Client]:
-    """A function that logs somebody of the platform in."""
-
-    def log_in(person: Any) -> Client:
-        client = Client(headers={"host": "localhost"})
-        client.force_login(person)
-        return client
-
-    return log_in
 
 
 def page(client: Client, change_set: ChangeSet) -> str:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from mapping.onboarding.drafting import Row
 from mapping.onboarding.lists import OnboardingError
+from mapping.onboarding.proposing import Candidate
 from mapping.services import DetectorDraft, add_detector
 from taxonomy.errors import KnowledgeFileError
 
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--labels", help="file with its labels; - reads standard input")
         parser.add_argument("--detector-versions", default="any", help="versions it holds for")
         parser.add_argument(
-            "--accept-lexical", action="store_true", help="choose what is only alike, too"
+            "--accept-lexical", action="store_true", help="choose what is only likely or alike, too"
         )
         parser.add_argument("--directory", type=Path, default=settings.KNOWLEDGE_DIR)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -76,6 +77,8 @@ class Command(BaseCommand):
             return
         for row in draft.rows:
             self.stdout.write(f"{row.vendor.label:<40} {_meaning(row)}")
+        if draft.why_not:
+            self.stdout.write(f"By names, aliases and likeness of words alone. {draft.why_not}")
         open_rows = sum(row.chosen is None for row in draft.rows)
         self.stdout.write("wrote " + ", ".join(map(str, draft.paths)))
         self.stdout.write(
@@ -86,5 +89,13 @@ class Command(BaseCommand):
 
 def _meaning(row: Row) -> str:
     if row.chosen is not None:
-        return f"{row.chosen} ({row.proposals[0].reason})"
-    return "undecided: " + (", ".join(p.canonical for p in row.proposals) or "nothing near")
+        first = row.proposals[0]
+        sure = "" if row.confidence is None else f" {row.confidence:.0%}"
+        return f"{row.chosen} ({first.reason}{sure})"
+    return "undecided: " + (", ".join(map(_said, row.proposals)) or "nothing near")
+
+
+def _said(candidate: Candidate) -> str:
+    if candidate.percent is None:
+        return candidate.canonical
+    return f"{candidate.canonical} {candidate.percent} %"
