@@ -22,10 +22,17 @@ def in_edition(response: dict[str, Any], back: WayBack) -> dict[str, Any]:
         **response,
         "taxonomy": list(dict.fromkeys(_back(label, back) for label in labels)),
         "scores": scores,
-        "findings": [{**one, "canonical": _back(one["canonical"], back)} for one in findings],
+        "findings": [_finding(one, back) for one in findings],
         "notes": _notes(response["notes"], back, labels),
         "version_info": {**response["version_info"], "taxonomy": back.old},
     }
+
+
+def _finding(one: dict[str, Any], back: WayBack) -> dict[str, Any]:
+    found = {**one, "canonical": _back(one["canonical"], back)}
+    if "candidates" in one:
+        found["candidates"] = [(_back(label, back), share) for label, share in one["candidates"]]
+    return found
 
 
 def _back(label: str, back: WayBack) -> str:

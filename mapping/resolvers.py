@@ -27,8 +27,8 @@ from taxonomy.selectors import KnowledgeDocuments, documents_of
 from tenants.context import public_context
 
 log = structlog.get_logger("mapping.resolvers")
-_MOST = 4  # releases for which a process keeps a resolver
-_KEPT_SECONDS = 7 * 24 * 3600
+_MOST = 16  # releases for which a process keeps a resolver, as many as engines
+_KEPT_SECONDS = 6 * 3600
 _PAUSE_SECONDS = 5.0
 _PREFIX = "pillars:verdict:"
 _NOT_FITTED = (
@@ -56,7 +56,7 @@ class RedisStore:
             return [None] * len(keys)
 
     def set_many(self, values: Mapping[str, bytes]) -> None:
-        """Kept for a week."""
+        """Kept for some hours."""
         if time.monotonic() < self._away_until:
             return
         try:
@@ -80,7 +80,9 @@ class _Resolvers:
         if found is not ...:
             return found
         with self._lock:
-            if serial not in self._kept:
+            if serial in self._kept:
+                self._kept.move_to_end(serial)
+            else:
                 self._kept[serial] = _build(serial)
                 while len(self._kept) > _MOST:
                     self._kept.popitem(last=False)
@@ -123,7 +125,7 @@ def why_not(serial: int) -> str:
     """
     found = _artifacts()
     if isinstance(found, ArtifactsError):
-        return str(found)
+        return "The models' files cannot be used: the log says which and why."
     resolver = resolver_of(serial)
     if resolver is None:
         return _NOT_FITTED

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import uuid_utils
 from django.conf import settings
 
-from mapping.asking import BY_MODELS, ModelsInForce, models_in_force
+from mapping.asking import ModelsInForce, models_in_force
 from mapping.earlier import in_edition
 from mapping.engine import (
     Decisions,
@@ -275,9 +275,9 @@ def _answer(
     now: datetime,
 ) -> MappedItem:
     row = _row(in_force, origin, item, result, hash_text, now)
-    theirs = [f.method for f in result.findings if f.method in BY_MODELS or f.candidates]
-    if models is not None and theirs:
-        row["model_version"], row["calibrator_version"] = models.versions(theirs)
+    by = {finding.by for finding in result.findings if finding.by}
+    if models is not None and by:
+        row["model_version"], row["calibrator_version"] = models.versions(by)
     response = _response(in_force, origin, result, row)
     if item.taxonomy is not None and item.taxonomy in in_force.ways_back:
         response = in_edition(response, in_force.ways_back[item.taxonomy])

@@ -65,6 +65,30 @@ def error_answer(rank: int, *, stated: bool) -> Answer:
     return answer
 
 
+class _Sure:
+    """How sure the findings are, as they are worked out."""
+
+    __slots__ = ("certain", "doubt", "lowest", "threshold_for")
+
+    def __init__(self, threshold_for: ThresholdFor) -> None:
+        self.threshold_for = threshold_for
+        self.lowest = -1.0  # least confidence of the findings; -1 without any
+        self.doubt = -1.0  # the same of what is left to people
+        self.certain = False  # whether any finding reaches its label's threshold
+
+    def take(self, key: LabelRule) -> None:
+        confidence = key.confidence
+        if key.handed_over:
+            self.doubt = confidence if self.doubt < 0 else min(self.doubt, confidence)
+            return
+        self.lowest = confidence if self.lowest < 0 else min(self.lowest, confidence)
+        # A confidence of 1 reaches any threshold: most rules ask for none.
+        if not self.certain:
+            self.certain = confidence >= 1.0 or any(
+                confidence >= self.threshold_for(canonical) for canonical, _ in key.targets
+            )
+
+
 def decide(sink: Sink, threshold_for: ThresholdFor, hash_text: HashText) -> Answer:
     """The answer for an output that could be read.
 
@@ -72,32 +96,28 @@ def decide(sink: Sink, threshold_for: ThresholdFor, hash_text: HashText) -> Answ
     """
     answer = Answer()
     specific = any(_is_specific(key) for key in sink.hits)
-    lowest = -1.0
-    certain = False
+    sure = _Sure(threshold_for)
     for key, (score, stated, count) in sink.hits.items():
         if isinstance(key, str) or key.kind == "unmapped":
             _add_unknown(answer, key, score, stated, count, hash_text)
         elif key.kind == "finding" and not (key.generic and specific):
-            confidence = key.confidence
-            lowest = confidence if lowest < 0 else min(lowest, confidence)
+            sure.take(key)
             for canonical, default in key.targets:
-                # A confidence of 1 reaches any threshold: most rules ask for none.
-                if not certain and (confidence >= 1.0 or confidence >= threshold_for(canonical)):
-                    certain = True
-                rank = default if stated < 0 else stated
+                rank = default if stated < 0 or canonical == SAFE else stated
                 answer.add(
                     Finding(
-                        None if key.digest else key.label, key.digest, canonical, confidence,
-                        key.method, score, SEVERITIES[rank], count, key.candidates,
+                        None if key.digest else key.label, key.digest, canonical, key.confidence,
+                        key.method, score, SEVERITIES[rank], count, key.candidates, key.by,
                     ),
                     rank,
                     1.0 if score is None else score,
                 )  # fmt: skip
-    if lowest >= 0:
-        if len(answer.scores) > 1:  # "no finding" says nothing beside findings
-            answer.scores.pop(SAFE, None)
+    if len(answer.scores) > 1:  # "no finding" says nothing beside findings
+        answer.scores.pop(SAFE, None)
+    lowest = sure.lowest if sure.lowest >= 0 else sure.doubt
+    if lowest >= 0 and set(answer.scores) != {UNKNOWN}:
         answer.confidence = min(lowest, _CONTRADICTED) if sink.contradicts else lowest
-        answer.decision = _decision(answer.scores, sink.contradicts or not certain)
+        answer.decision = _decision(answer.scores, sink.contradicts or not sure.certain)
     elif answer.findings:
         answer.confidence = 0.0
         answer.decision = "fallback"
@@ -131,15 +151,16 @@ def _add_unknown(
     label: str | None = None
     digest: str | None = None
     candidates: tuple[tuple[str, float], ...] = ()
+    by = ""
     if isinstance(key, LabelRule):
-        label, candidates = key.label, key.candidates
+        label, candidates, by = key.label, key.candidates, key.by
     elif recordable_label(key):
         label = key
     else:
         digest = keyed_hash(key, hash_text)
     rank = _LOW if stated < 0 else stated
     finding = Finding(
-        label, digest, UNKNOWN, 0.0, "none", score, SEVERITIES[rank], count, candidates
+        label, digest, UNKNOWN, 0.0, "none", score, SEVERITIES[rank], count, candidates, by
     )
     answer.add(finding, rank, 0.0 if score is None else score)
 

@@ -129,13 +129,15 @@ class Engine:
         return answer
 
     def _decide(self, call: _Call, sink: Sink, names: tuple[str, ...], category: str) -> Answer:
-        """What rules left unknown is decided by people, by models, by the vendor's own words."""
+        """What rules left unknown is decided by people, by the vendor's own words, by models."""
         output, known = call.output, self.knowledge
         limit = call.thresholds.for_detector(names[0])
         if call.decisions:
             tables = call.decisions.tables(names, output.detector_version)
             apply_decisions(sink, tables, known.severities, call.hash_text)
         words = output.label_descriptions or {}
+        if words:  # the vendor's words name a canonical label exactly: no model knows better
+            apply_descriptions(sink, words, known.aliases, known.severities)
         if call.ask is not None:
             version = output.detector_version or ""
             question = LabelQuestion(names[0], "", "", category, version)
@@ -143,8 +145,6 @@ class Engine:
                 sink, call.ask, question, words, limit, known.severities,
                 model_first=call.model_first,
             )  # fmt: skip
-        if words:
-            apply_descriptions(sink, words, known.aliases, known.severities)
         return decide(sink, limit, call.hash_text)
 
     def _result(

@@ -56,6 +56,7 @@ class Finding(NamedTuple):
     count: int  # type: ignore[assignment]
     # What a model thought of, the likeliest first, with probabilities; empty if none was asked.
     candidates: tuple[tuple[str, float], ...] = ()
+    by: str = ""  # which models answered, also where only the branch is sure: not kept
 
 
 class MappingResult(NamedTuple):

@@ -72,6 +72,8 @@ def _rule(
     if isinstance(key, LabelRule) and settled.outcome != "accept":
         return key  # model first, but not sure of a label: the rule answers
     if settled.labels == (NOT_A_FINDING,):
+        if isinstance(key, LabelRule):
+            return key  # a model does not take back what a rule calls a finding
         targets: tuple[str, ...] = (SAFE,)
     elif settled.labels and all(one in severities for one in settled.labels):
         targets = settled.labels
@@ -80,7 +82,7 @@ def _rule(
     elif settled.outcome == "review":
         targets = (NEEDS_REVIEW,)
     else:
-        return LabelRule(label, "unmapped", candidates=settled.candidates)
+        return LabelRule(label, "unmapped", candidates=settled.candidates, by=settled.by)
     return LabelRule(
         label,
         "finding",
@@ -88,4 +90,5 @@ def _rule(
         confidence=settled.confidence,
         method=method,
         candidates=settled.candidates,
+        by=settled.by,
     )

@@ -26,6 +26,12 @@ class LabelRule:
     digest: str | None = None  # stands in findings for a label that may not be recorded
     # What a model thought of, the likeliest first, with probabilities.
     candidates: tuple[tuple[str, float], ...] = ()
+    by: str = ""  # which models answered: model or retrieval
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the models were too unsure, so that a person is asked."""
+        return bool(self.by) and bool(self.targets) and self.targets[0][0] == "OTHER.NeedsReview"
 
 
 def fold(text: str) -> str:

@@ -99,7 +99,10 @@ class ResolverPredictor:
 
 def forced(verdict: Verdict) -> Settled:
     """The likeliest label, whatever its confidence."""
-    return Settled("accept", verdict.labels, verdict.confidence, verdict.method, verdict.candidates)
+    return Settled(
+        "accept", verdict.labels, verdict.confidence, verdict.method, verdict.candidates,
+        verdict.method,
+    )  # fmt: skip
 
 
 class Unseen:

@@ -7,7 +7,6 @@ and other spellings of one word are near each other (Cavnar and Trenkle 1994).
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -92,7 +91,6 @@ def bag(names: Iterable[str], meaning: str) -> dict[str, float]:
     return found
 
 
-@lru_cache(maxsize=20_000)
 def _grams(word: str) -> tuple[str, ...]:
     """N-grams of a word: ` word ` with its ends marked by a space; short words are kept whole."""
     padded = f" {word} "

@@ -34,6 +34,7 @@ from mapping.resolver.types import (
 )
 
 SHORTLIST: Final = 8
+_LOOK_AGAIN_SECONDS: Final = 10.0
 _NONE: Final = Option(NONE_OF_THESE, option_text(NONE_OF_THESE, {}))
 # What a model says of a question, and the calibrator that fits it; None: of retrieval alone.
 _Heard: TypeAlias = tuple[Choice | None, Calibrator]
@@ -75,6 +76,7 @@ class Resolver:
         self._cache = cache
         self._together = together
         self._budget_seconds = budget_seconds
+        self._look_again = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -153,7 +155,12 @@ class Resolver:
         """
         if self._chooser is None:
             return False
-        if self._chooser.identity is None and self._cache is not None and questions:
+        unmet = self._chooser.identity is None and self._cache is not None
+        if self.refused is not None and time.monotonic() >= self._look_again:
+            # Another model may serve by now; until it is asked, nobody knows.
+            self._look_again = time.monotonic() + _LOOK_AGAIN_SECONDS
+            unmet = True
+        if unmet and questions:
             try:
                 self._chooser.choose([(questions[0], [_NONE])], salt=salt)
             except ChooserError:

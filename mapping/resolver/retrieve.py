@@ -12,7 +12,7 @@ import numpy as np
 from mapping.engine.propose import spelling
 from mapping.engine.types import SAFE, UNKNOWN
 from mapping.resolver.lexical import LexicalIndex, bag
-from mapping.resolver.texts import candidates, query_text
+from mapping.resolver.texts import DESCRIPTION_CHARS, candidates, query_text
 from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
 
 Array = np.ndarray[Any, Any]
@@ -133,7 +133,7 @@ class Retriever:
         np.maximum.at(found[:, 1], self._members[:, 1], near[self._members[:, 0]])
 
     def _lexical(self, found: Array, question: LabelQuestion, held_out: Names) -> None:
-        cosines = self._index.cosines(question.label, question.description)
+        cosines = self._index.cosines(question.label, question.description[:DESCRIPTION_CHARS])
         if held_out:
             hidden = [bool(owners) and owners <= held_out for owners in self._owners]
             cosines = np.where(hidden, 0.0, cosines)

@@ -6,6 +6,7 @@ Thresholds differ by tenant, so this comes after the cache, which holds verdicts
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
+from mapping.engine.types import SAFE
 from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, Outcome
 
 SHORT_LIST: Final = 5  # more candidates than this are no help to a person
@@ -33,6 +34,7 @@ class Settled(NamedTuple):
     confidence: float
     method: str  # model, retrieval or parent
     candidates: tuple[tuple[str, float], ...]
+    by: str  # who answered: one of METHODS
 
 
 def settle(
@@ -42,18 +44,28 @@ def settle(
     first = verdict.labels[0]
     if first == NONE_OF_THESE:
         return _handed_over(verdict, "fallback")
-    wanted = threshold_for(first)
-    if verdict.confidence >= wanted:
+    if verdict.confidence >= threshold_for(SAFE if first == NOT_A_FINDING else first):
+        # A further label may want more than the first one.
+        sure = tuple(
+            name
+            for name in verdict.labels
+            if name == first or verdict.confidence >= threshold_for(name)
+        )
         return Settled(
-            "accept", verdict.labels, verdict.confidence, verdict.method, verdict.candidates
+            "accept", sure, verdict.confidence, verdict.method, verdict.candidates, verdict.method
         )
     parent = f"{verdict.branch}.Other"
     backed = verdict.branch_confidence >= threshold_for(parent)
     if backed and parent in labels and first not in (parent, NOT_A_FINDING):
-        return Settled("parent", (parent,), verdict.branch_confidence, "parent", verdict.candidates)
+        return Settled(
+            "parent", (parent,), verdict.branch_confidence, "parent", verdict.candidates,
+            verdict.method,
+        )  # fmt: skip
     short = 0 < len(verdict.review) <= SHORT_LIST
     return _handed_over(verdict, "review" if short else "fallback")
 
 
 def _handed_over(verdict: Verdict, outcome: Outcome) -> Settled:
-    return Settled(outcome, (), verdict.confidence, verdict.method, verdict.candidates)
+    return Settled(
+        outcome, (), verdict.confidence, verdict.method, verdict.candidates, verdict.method
+    )

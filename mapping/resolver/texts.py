@@ -12,7 +12,7 @@ from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
 
 _MOST_ALIASES: Final = 12
 _LABEL_CHARS: Final = 200
-_DESCRIPTION_CHARS: Final = 400
+DESCRIPTION_CHARS: Final = 400
 # Answers that are no label; SAFE and UNKNOWN would only be other names for them.
 _OUTCOMES: Final[Mapping[str, str]] = {
     NOT_A_FINDING: "no finding: safe, passed, benign, clean, valid, or a neutral status or setting",
@@ -44,7 +44,7 @@ def query_text(question: LabelQuestion) -> str:
     """A vendor's label: its words, the vendor's description, and the kind of detector."""
     text = spoken(question.label[:_LABEL_CHARS])
     if question.description:
-        text += f": {' '.join(question.description.split())[:_DESCRIPTION_CHARS]}"
+        text += f": {' '.join(question.description.split())[:DESCRIPTION_CHARS]}"
     if question.category:
         text += f" ({question.category.replace('-', ' ')})"
     # Lone surrogates are taken by no tokenizer and no hash.

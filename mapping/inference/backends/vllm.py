@@ -155,9 +155,13 @@ class EmbeddedBackend(VllmBackend):
         return stated
 
 
+_MOST_DIGITS = 10
+
+
 def _token_id(token: Any) -> int:
     """The id in `token_id:49`; -1 for anything else."""
     if not isinstance(token, str) or not token.startswith("token_id:"):
         return -1
     number = token.removeprefix("token_id:")
-    return int(number) if number.isascii() and number.isdigit() else -1
+    plain = number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS
+    return int(number) if plain else -1
