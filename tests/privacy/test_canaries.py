@@ -44,7 +44,7 @@ class Flooded:
         self.service = traffic.Service(int(own.environment["PILLARS_PORT"]), stack.api_key())
         self.statuses: dict[str, set[int]] = {}
         self.answers: list[Any] = []
-        self.key_page = self.pin_page = 0
+        self.key_page = self.pin_page = self.by_models = 0
         self.review_pages: list[int] = []
         self.admin = traffic.Person.logged_in(self.service, stack.person("admin"))
         self.operator = traffic.Person.logged_in(self.service, stack.operator)
@@ -110,7 +110,11 @@ class Flooded:
         items = list(traffic.fields(canary))
         seen.add(self.service.call("POST", "/map/batch", {"requests": items})[0])
         for item in items:
-            seen.add(self.service.call("POST", "/map", item)[0])
+            status, answer = self.service.call("POST", "/map", item)
+            seen.add(status)
+            if status == 200:
+                self.answers.append(answer)
+                self.by_models += answer["version_info"]["calibrator"] is not None
         word = quote(canary, safe="")
         for path in (
             f"/events?detector={word}",
@@ -179,7 +183,7 @@ def value(client: Any, key: bytes) -> Iterator[bytes]:
 
 @pytest.fixture(scope="module")
 def flooded() -> Iterator[Flooded]:
-    own = OwnStack()
+    own = OwnStack(PILLARS__MAPPING__MODE="hybrid")  # as shipped: the models read descriptions
     with own as stack:
         flooded = Flooded(own, stack)
         flooded.flood()
@@ -217,6 +221,8 @@ class TestWhatIsKept:
         digests = [f["source_digest"] for m in mapped for f in m["findings"] if f["source_digest"]]
         assert len(digests) > 1_000  # they stood where labels stand, and were seen there
         assert json.dumps(mapped).count('"hmac:') > 5 * len(TEXTS)
+        # Without the broker, and each as the description of labels that no rule knows.
+        assert flooded.by_models > 4 * len(TEXTS)
 
     def test_no_answer_of_map_quotes_one(self, flooded: Flooded, search: Search) -> None:
         """Answers are kept for Idempotency-Keys, also those that refuse items of a batch."""
@@ -231,6 +237,7 @@ class TestWhatIsKept:
     def test_none_is_in_the_broker(self, flooded: Flooded, search: Search) -> None:
         content = dict(flooded.broker())
         assert b"report" in b"".join(content.values())  # the one that waits for a worker
+        assert any("pillars:verdict:" in place for place in content)  # of the models
         seen = (search.look(place, held) for place, held in content.items())
         assert_none(chain.from_iterable(seen))
 

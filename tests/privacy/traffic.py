@@ -125,6 +125,10 @@ def fields(canary: str) -> Iterator[dict[str, Any]]:
         {"policy_context": {"environment": canary}}, {"policy_context": {canary: canary}},
         {"label_descriptions": {"BADGE_NO": canary}},
         {"label_descriptions": {canary: "passport number"}},
+        # The models read the words of labels that no rule knows, with and without a file.
+        {"output": [{"entity_type": "ZQ_17"}], "label_descriptions": {"ZQ_17": canary}},
+        {"detector": "acme-scanner", "output": [{"label": "ZQ_17"}],
+         "label_descriptions": {"ZQ_17": canary}},
         {"label_descriptions": {canary: "too long " * 400}}, {"label_descriptions": canary},
         {"metadata": {"contributing_detectors": [canary]}},
         {"metadata": {"normalized_scores": {canary: 0.5}}},

@@ -112,7 +112,8 @@ class Stack:
 class OwnStack:
     """A stack with an empty state and a port of its own; `with` starts and stops it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **more: str) -> None:
+        """`more`: further environment, such as settings that the tests' own must not decide."""
         self._place = Path(tempfile.mkdtemp(prefix="pillars-browser-"))
         self._place.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
         inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
@@ -121,6 +122,7 @@ class OwnStack:
             **WITHOUT_MODEL,
             "PILLARS_STATE_DIR": str(self._place / "state"),
             "PILLARS_PORT": str(random_port()),
+            **more,
         }
 
     def __enter__(self) -> Stack:
