@@ -28,14 +28,22 @@ class TestSettle:
     def test_sure_enough_is_accepted_with_further_labels(self) -> None:
         both = (EMAIL, "PII.Contact.Phone")
         found = settled(verdict(labels=both, confidence=0.6, method="model"))
-        assert found == Settled("accept", both, 0.6, "model", SHARES)
+        assert found == Settled("accept", both, 0.6, "model", SHARES, "model")
+
+    def test_a_further_label_must_reach_its_own_threshold(self) -> None:
+        both = (EMAIL, "PII.Contact.Phone")
+        wanted = {"PII.Contact.Phone": 0.95}
+        found = settle(
+            verdict(labels=both, confidence=0.7), lambda label: wanted.get(label, 0.6), LABELS
+        )
+        assert found.labels == (EMAIL,)
 
     def test_just_under_the_threshold_is_not(self) -> None:
         assert settled(verdict(confidence=0.5999)).outcome == "review"
 
     def test_a_sure_branch_backs_off_to_its_other(self) -> None:
         found = settled(verdict(branch_confidence=0.7))
-        assert found == Settled("parent", (OTHER,), 0.7, "parent", SHARES)
+        assert found == Settled("parent", (OTHER,), 0.7, "parent", SHARES, "retrieval")
 
     def test_not_where_the_branch_has_none(self) -> None:
         one = verdict(labels=("QUALITY.Relevance",), branch="QUALITY", branch_confidence=0.9)
