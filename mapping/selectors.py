@@ -9,6 +9,7 @@ from mapping.engines import EngineInForce, Engines, NoKnowledgeError, pinned_ser
 from mapping.errors import UnknownEditionError
 from mapping.mode import mode_in_force
 from mapping.models import MappingEvent, MigratedLabels
+from mapping.resolvers import resolver_of
 from mapping.versions import Versions, VersionsNow
 from taxonomy.errors import NoReleaseError
 from taxonomy.models import KnowledgeRelease
@@ -77,7 +78,12 @@ def versions_in_force(tenant: HasSchema | None = None) -> Versions:
 
 def versions_now(tenant: HasSchema | None = None) -> VersionsNow:
     """The same with the mapping mode in force. Raises NoKnowledgeError, DatabaseError."""
-    return VersionsNow(**versions_in_force(tenant), mode=mode_in_force().mode)
+    versions, mode = versions_in_force(tenant), mode_in_force().mode
+    resolver = None if mode == "rules_only" else resolver_of(versions["release"])
+    found = VersionsNow(**versions, mode=mode)
+    if resolver is not None:
+        found["model"], found["calibrator"] = resolver.versions(with_model=True)
+    return found
 
 
 def check_edition(edition: str, tenant: HasSchema) -> None:
