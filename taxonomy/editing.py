@@ -7,7 +7,6 @@ as an earlier version had it *is* that version: going back makes no new edition.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from taxonomy.models import (
 )
 from taxonomy.objects import Edited, edition_name
 from taxonomy.selectors import KnowledgeDocuments
-from taxonomy.validation import edition_order, meaning_problems, misfits
+from taxonomy.validation import meaning_problems, misfits
 
 
 @dataclass(slots=True)
@@ -66,10 +65,10 @@ class Candidate:
         self.fresh.append(file)
 
 
-def candidate(edited: Edited, *, base: KnowledgeRelease, today: date) -> Candidate:
+def candidate(edited: Edited, *, base: KnowledgeRelease) -> Candidate:
     """The release that the edits to `base` would make. Reads the database, writes nothing."""
     found = Candidate(base)
-    _add_taxonomy(found, edited, today)
+    _add_taxonomy(found, edited)
     edition: str = found.files[0].data["edition"]
     for framework in base.frameworks.all():
         found.keep("framework", framework)
@@ -78,7 +77,7 @@ def candidate(edited: Edited, *, base: KnowledgeRelease, today: date) -> Candida
     return found
 
 
-def _add_taxonomy(found: Candidate, edited: Edited, today: date) -> None:
+def _add_taxonomy(found: Candidate, edited: Edited) -> None:
     data = edited.documents.taxonomy
     if not edited.taxonomy:
         found.keep("taxonomy", found.base.taxonomy)
@@ -87,7 +86,7 @@ def _add_taxonomy(found: Candidate, edited: Edited, today: date) -> None:
         if row.document["labels"] == data["labels"]:
             found.keep("taxonomy", row)
             return
-    found.add("taxonomy", {**data, "edition": _next_edition(data["edition"], today)})
+    found.add("taxonomy", {**data, "edition": _next_edition(data["edition"])})
 
 
 def _add_crosswalks(found: Candidate, edited: Edited, edition: str) -> None:
@@ -139,14 +138,18 @@ def _content(data: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _next_edition(now: str, today: date) -> str:
-    """The month's edition, or a further one of the edition in force: 2026.12, 2026.12.1."""
-    name = f"{today:%Y.%m}"
-    if edition_order(name) <= edition_order(now):
-        name = now
+def _next_edition(now: str) -> str:
+    """A further edition of the one in force, whatever the month: 2026.11.1 after 2026.11.
+
+    A new month's edition comes by files: what goes by an edition's month (callers that name one,
+    calibrators) stays good for those that change sets make of it.
+    """
+    year, month, *further = now.split(".")
+    number = int(further[0]) if further else 0
+    name = now
     while name == now or TaxonomyEdition.objects.filter(edition=name).exists():
-        year, month, *further = name.split(".")
-        name = f"{year}.{month}.{int(further[0]) + 1 if further else 1}"
+        number += 1
+        name = f"{year}.{month}.{number}"
     return name
 
 

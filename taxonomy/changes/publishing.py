@@ -114,7 +114,7 @@ def _before(change_set: ChangeSet) -> Candidate:
             f"Changed again since: {named}. Roll the later change set back first, or draft a new "
             "one."
         ) from None
-    return candidate(edited, base=base, today=timezone.now().date())
+    return candidate(edited, base=base)
 
 
 def _release(

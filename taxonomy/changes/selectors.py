@@ -6,7 +6,6 @@ from typing import Any
 
 from django.apps import apps
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.utils import timezone
 
 from access.users.models import User
 from taxonomy.changes.models import Approval, ChangeSet, Edit, State
@@ -51,7 +50,7 @@ def candidate_of(change_set: ChangeSet) -> Candidate:
     if base is None:
         raise NoReleaseError("No knowledge is loaded. Run `manage.py load_config`.")
     edited = apply(current_documents(), [found.difference for found in change_set.edits.all()])
-    return candidate(edited, base=base, today=timezone.now().date())
+    return candidate(edited, base=base)
 
 
 def wrote_in(change_set: ChangeSet, person: User) -> bool:

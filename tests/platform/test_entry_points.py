@@ -75,11 +75,11 @@ class TestCelery:
         for entry in app.conf.beat_schedule.values():
             assert entry["task"] in app.tasks
 
-    def test_every_task_goes_to_a_queue_that_a_worker_reads(self) -> None:
+    def test_every_task_goes_to_a_queue_that_a_worker_reads(self, tmp_path: Path) -> None:
         from deploy.local.parts import services
         from deploy.local.state import Settings, StateDir
 
-        stack = services(StateDir(Path("/nowhere")), Settings(1, "", "", ""))
+        stack = services(StateDir(tmp_path), Settings(1, "", "", ""))
         argv = next(part for part in stack if part.name == "worker").command.argv
         read = argv[argv.index("--queues") + 1].split(",")
         for name in self.ours():
