@@ -15,10 +15,17 @@ from mapping.evaluation.folds import Folds, FoldsError
 from mapping.evaluation.predictors import Known, Names, Prediction, source_labels
 from mapping.resolver.calibrate import Calibrator
 from mapping.resolver.prompt import build_prompt, options_for
-from mapping.resolver.resolver import Resolver, verdict_of
+from mapping.resolver.resolver import Resolver, shortlist, verdict_of
 from mapping.resolver.retrieve import Array, Retriever, known_labels
 from mapping.resolver.settle import Settled, Verdict, settle
-from mapping.resolver.types import NONE_OF_THESE, Choice, LabelQuestion, Option
+from mapping.resolver.types import (
+    NONE_OF_THESE,
+    Choice,
+    Chooser,
+    ChooserError,
+    LabelQuestion,
+    Option,
+)
 from taxonomy.agreement import of_entry
 
 PARTS: Final = 10
@@ -218,11 +225,37 @@ class LettersPredictor:
         if not asked:
             return Prediction(question.id)
         choice = self._shared.choice(question, asked[0], self._letters)
-        best = sorted(choice.log_probs, key=lambda name: -choice.log_probs[name])[:5]
-        ranking = tuple(
-            (name, float(np.exp(choice.log_probs[name])) * choice.mass) for name in best
-        )
-        return answered(question, ranking, "model")
+        return answered(question, ranking_of(choice), "model")
+
+
+class AskedPredictor:
+    """The model that is served, alone: the likeliest letter of its shortlist, as it states it."""
+
+    def __init__(self, known: Known, retriever: Retriever, chooser: Chooser) -> None:
+        self._known = known
+        self._retriever = retriever
+        self._chooser = chooser
+
+    def predict(self, question: Question, held_out: Names) -> Prediction:
+        """See Predictor. Abstains where the model's server gives no answer."""
+        asked = questions_of(question)[:1]
+        if not asked:
+            return Prediction(question.id)
+        features = self._retriever.features(asked[0], held_out)
+        names = shortlist(self._retriever.names, features)
+        try:
+            choice = self._chooser.choose(
+                [(asked[0], options_for(names, self._known.taxonomy))], salt=""
+            )[0]
+        except ChooserError:
+            return Prediction(question.id)
+        return answered(question, ranking_of(choice), "model")
+
+
+def ranking_of(choice: Choice) -> tuple[tuple[str, float], ...]:
+    """The five likeliest answers with their probabilities in the model's whole vocabulary."""
+    best = sorted(choice.log_probs, key=lambda name: -choice.log_probs[name])[:5]
+    return tuple((name, float(np.exp(choice.log_probs[name])) * choice.mass) for name in best)
 
 
 def answered(question: Question, ranking: tuple[tuple[str, float], ...], method: str) -> Prediction:

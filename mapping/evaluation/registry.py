@@ -7,6 +7,7 @@ from pathlib import Path
 from mapping.evaluation.folds import Folds, FoldsError
 from mapping.evaluation.models import (
     PARTS,
+    AskedPredictor,
     LettersPredictor,
     ResolverPredictor,
     Unseen,
@@ -82,12 +83,12 @@ def _served(mode: Mode, known: Known, models: Models) -> Predictor:
             f"--mode {mode} needs a model's server: set `inference.backend` in pillars.yaml, or "
             "use --mode retrieval."
         )
-    if mode == "model":
-        raise ModeError("A file of cases is answered by --mode hybrid, retrieval or rules.")
     artifacts = Artifacts.load(models.folder)
     retriever = Retriever(
         known.taxonomy, known_labels(known.detectors.values(), of_entry), artifacts.encoder
     )
+    if mode == "model" and models.chooser is not None:
+        return AskedPredictor(known, retriever, models.chooser)
     resolver = Resolver(
         taxonomy=known.taxonomy,
         retriever=retriever,

@@ -64,34 +64,39 @@ def compare(
 ) -> None:
     """Ask the same of both."""
 
-    def chooser(backend: Any, address: str, reading: Any = "letters") -> HttpChooser:
-        return HttpChooser(
-            InferenceOptions(
-                backend=backend,
-                url=address,
-                model=base.name,
-                adapter=adapter.name,
-                api_key=KEY,
-                reading=reading,
-                timeout_seconds=60,
-                breaker_failures=100,
-                salt_key=b"k",
-            )
-        )
-
     print(f"{len(asked)} questions, {len(asked[0][1])} options and more")
     same = sum(
         tokens(worker.url, base, adapter, one) == tokens(url, base, adapter, one) for one in asked
     )
     print(f"same prompt tokens: {same} of {len(asked)}")
-    ours = measure("embedded worker, letter", chooser("embedded", worker.url), asked)
-    theirs = measure("vLLM, letter", chooser("vllm", url), asked)
-    written = measure(
-        "vLLM, JSON under a schema", chooser("vllm", url, "json"), asked[: len(asked) // 2]
-    )
+    own = chooser_for(base, adapter, "embedded", worker.url)
+    other = chooser_for(base, adapter, "vllm", url)
+    writing = chooser_for(base, adapter, "vllm", url, "json")
+    ours = measure("embedded worker, letter", own, asked)
+    theirs = measure("vLLM, letter", other, asked)
+    written = measure("vLLM, JSON under a schema", writing, asked[: len(asked) // 2])
     print_gaps(ours, theirs)
     agree = sum(best(a) == best(b) for a, b in zip(theirs, written, strict=False))
     print(f"JSON names the letter's best option: {agree} of {len(written)}")
+
+
+def chooser_for(
+    base: Base, adapter: Path, backend: Any, url: str, reading: Any = "letters"
+) -> HttpChooser:
+    """Our client, patient enough for a slow machine."""
+    return HttpChooser(
+        InferenceOptions(
+            backend=backend,
+            url=url,
+            model=base.name,
+            adapter=adapter.name,
+            api_key=KEY,
+            reading=reading,
+            timeout_seconds=60,
+            breaker_failures=100,
+            salt_key=b"k",
+        )
+    )
 
 
 def print_gaps(ours: Sequence[Choice], theirs: Sequence[Choice]) -> None:
