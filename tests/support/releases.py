@@ -1,6 +1,5 @@
 """Further releases of the knowledge, which differ from the shipped one in known ways."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
@@ -43,7 +42,7 @@ def release(changes: dict[ObjectKey, dict[str, Any]]) -> int:
         Difference(key, before.get(key), {**(before.get(key) or {}), **fields})
         for key, fields in changes.items()
     ]
-    found = candidate(apply(documents, edits), base=base, today=datetime.now(UTC).date())
+    found = candidate(apply(documents, edits), base=base)
     frameworks: loading.Frameworks = {
         (row.framework, row.edition): row for row in found.rows if isinstance(row, FrameworkEdition)
     }
