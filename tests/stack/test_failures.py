@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from deploy.local import control
+from deploy.local.processes import wait_until
 from deploy.local.state import StateDir, read_json
 from tests.stack.load import KEYED, PLAIN, Load
 from tests.support.stack import OwnStack, Stack
@@ -102,6 +103,8 @@ def disturb(running: Running, load: Load, part: str) -> None:
     load.wait_for_success(after=time.monotonic())
     running.kill(part)
     load.wait_for_success(after=time.monotonic())
+    # On a slow machine the outages leave few answers: go on until there is enough to count.
+    assert wait_until(lambda: load.ledger.statuses[200] > 20, 60)
 
 
 def check_ledger(running: Running, load: Load) -> None:
