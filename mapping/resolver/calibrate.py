@@ -214,8 +214,3 @@ def by_branch(names: Sequence[str], probabilities: Array) -> dict[str, float]:
 def branch_of(name: str) -> str:
     """The branch that a label stands on; outcomes and answers that are no label stand alone."""
     return name if name.startswith("OTHER.") or "." not in name else branch(name)
-
-
-def as_mapping(names: Sequence[str], probabilities: Array) -> Mapping[str, float]:
-    """Answer -> probability."""
-    return {name: float(share) for name, share in zip(names, probabilities, strict=True)}
