@@ -1,22 +1,16 @@
 """The thresholds in force for a tenant, kept in this process (order: mapping.engine.thresholds).
 
-A request costs a look-up in a dictionary. Whether the tenant has chosen anew is asked every
-`mapping.knowledge_refresh_seconds`, by one thread, in one query; the others go on with what they
-have. While the database is away, what was in force stays in force.
+How they are kept: mapping.slots.
 """
 
-import math
-import threading
-import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from django.conf import settings
-from django.db import Error as DatabaseError
 
 from mapping.engine import Layer, Thresholds
 from mapping.models import ThresholdOverride, ThresholdScope
-from tenants.context import HasSchema, require_tenant, tenant_context
+from mapping.slots import PerTenant
+from tenants.context import HasSchema, require_tenant
 
 __all__ = [
     "Thresholds",
@@ -28,79 +22,6 @@ __all__ = [
     "tenant_layer",
     "thresholds_in_force",
 ]
-_REFRESH_SECONDS = settings.CONFIG.mapping.knowledge_refresh_seconds
-
-
-@dataclass(slots=True)
-class _Slot:
-    """What was found last for a tenant. `choices`: made in this process, and seen by it."""
-
-    thresholds: Thresholds | None = None
-    number: int = 0
-    choices: int = 0
-    choices_seen: int = 0
-    checked_at: float = -math.inf
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def told(self) -> bool:
-        """Whether it holds every choice that was made in this process."""
-        return self.choices == self.choices_seen
-
-    @property
-    def fresh(self) -> bool:
-        """Whether it need not be looked for."""
-        return time.monotonic() - self.checked_at < _REFRESH_SECONDS and self.told
-
-
-class ThresholdsInForce:
-    """Thread-safe."""
-
-    def __init__(self) -> None:
-        self._slots: dict[str, _Slot] = {}  # by schema
-
-    def of(self, tenant: HasSchema) -> Thresholds:
-        """The tenant's thresholds. Raises DatabaseError if they were never found yet."""
-        slot = self._slots.get(tenant.schema_name)
-        if slot is None:
-            slot = self._slots.setdefault(tenant.schema_name, _Slot())
-        known = slot.thresholds
-        if known is not None and slot.fresh:
-            return known
-        blocking = known is None or not slot.told
-        if not slot.lock.acquire(blocking=blocking) and known is not None:
-            return known
-        try:
-            if slot.thresholds is not None and slot.fresh:
-                return slot.thresholds  # another thread has just found them
-            return _find(slot, tenant)
-        finally:
-            slot.lock.release()
-
-    def look_again(self, schema: str) -> None:
-        """Ask the database before the next answer for this tenant."""
-        slot = self._slots.get(schema)
-        if slot is not None:
-            slot.choices += 1
-
-
-def _find(slot: _Slot, tenant: HasSchema) -> Thresholds:
-    began, choices = time.monotonic(), slot.choices
-    found = slot.thresholds
-    try:
-        with tenant_context(tenant):
-            number = newest_number()
-            if found is None or number != slot.number:
-                found = Thresholds(platform_layer(), tenant_layer(overrides_in_force()))
-                slot.thresholds, slot.number = found, number
-    except DatabaseError:
-        if found is None:
-            raise
-    slot.checked_at, slot.choices_seen = began, choices
-    return found
-
-
-_in_force = ThresholdsInForce()
 
 
 def thresholds_in_force(tenant: HasSchema) -> Thresholds:
@@ -115,8 +36,7 @@ def look_again(schema: str) -> None:
 
 def forget_thresholds() -> None:
     """Drop what this process has found (for tests, which change settings and undo choices)."""
-    global _in_force
-    _in_force = ThresholdsInForce()
+    _in_force.forget()
 
 
 def platform_layer() -> Layer:
@@ -152,3 +72,10 @@ def tenant_layer(overrides: Iterable[ThresholdOverride]) -> Layer:
         by_scope[ThresholdScope.DETECTOR],
         by_scope[ThresholdScope.BRANCH],
     )
+
+
+def _chosen() -> Thresholds:
+    return Thresholds(platform_layer(), tenant_layer(overrides_in_force()))
+
+
+_in_force = PerTenant(newest_number, _chosen)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import InternalError, OperationalError, ProgrammingError, connection, transaction
 
 from audit.models import AuditEntry
+from mapping import slots
 from mapping import thresholds as module
 from mapping.models import ThresholdOverride, ThresholdScope
 from mapping.overrides import ThresholdError, set_threshold, take_threshold_away
@@ -224,7 +225,7 @@ class TestInAProcess:
     def test_a_choice_made_elsewhere_holds_after_the_refresh(
         self, tenant: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "_REFRESH_SECONDS", 0.5)
+        monkeypatch.setattr(slots, "_REFRESH_SECONDS", 0.5)
         assert self.of(tenant) == 0.6
         self.choose_elsewhere(tenant, 0.8)
         assert self.of(tenant) == 0.6  # nobody has looked yet
@@ -240,7 +241,7 @@ class TestInAProcess:
         with django_assert_num_queries(0):
             for _ in range(1_000):
                 self.of(tenant)
-        monkeypatch.setattr(module, "_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(slots, "_REFRESH_SECONDS", 0.0)
         found = thresholds_in_force(tenant)
         with django_assert_num_queries(2):  # with the SET search_path
             assert thresholds_in_force(tenant) is found  # nothing new: nothing is compiled
@@ -248,7 +249,7 @@ class TestInAProcess:
     def test_without_the_database_the_last_choice_stays(
         self, tenant: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(slots, "_REFRESH_SECONDS", 0.0)
         with tenant_context(tenant):
             set_threshold(scope=EVERY, value=0.9, actor=ANN)
         assert self.of(tenant) == 0.9

@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from audit.models import AuditEntry
+from mapping import slots
 from mapping.models import LabelDecision, MappingEvent, ReviewItem
 from mapping.review import in_force, selectors, services
 from mapping.review.in_force import decisions_in_force, forget_decisions
@@ -68,7 +69,7 @@ class TestInForce:
         assert here.find("presidio", None, "BADGE_NO") is None
         decide(acme, *waiting(acme, "BADGE_NO"))  # the test's transaction commits nothing
         assert decisions_in_force(acme.tenant) is here
-        monkeypatch.setattr(in_force, "_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(slots, "_REFRESH_SECONDS", 0.0)
         found = decisions_in_force(acme.tenant)
         assert found.find("presidio", None, "BADGE_NO") == (OTHER,)
         asked: list[str] = []
@@ -85,7 +86,7 @@ class TestInForce:
             raise DatabaseError("away")
 
         known = decisions_in_force(acme.tenant)
-        monkeypatch.setattr(in_force, "_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(slots, "_REFRESH_SECONDS", 0.0)
         with connection.execute_wrapper(away):
             assert decisions_in_force(acme.tenant) is known
             forget_decisions()
