@@ -204,6 +204,15 @@ class Inference(Section):
         pattern=r"^([0-9a-f]{64})?$",
         description="SHA-256 of the adapter's weights that the embedded server must state",
     )
+    adapters: str = Field(
+        default="",
+        description="Folder from which the server loads adapters; versions are put there before "
+        "they are loaded",
+    )
+    admin_url: str = Field(
+        default="",
+        description="Where the server is told to load adapters; empty for the same as url",
+    )
     reading: Literal["letters", "json"] = Field(
         default="letters",
         description="letters: log-probabilities of one token; json: a generated answer, no scores",
@@ -222,6 +231,24 @@ class Inference(Section):
     )
     breaker_seconds: float = Field(
         default=5.0, gt=0, le=600, description="Seconds until it is tried again"
+    )
+
+
+class Training(Section):
+    """Where data sets, training runs and versions of models are kept."""
+
+    folder: str = Field(
+        default=".pillars/training",
+        description="Folder of data sets, runs and versions of models; shared by web and workers",
+    )
+    base: str = Field(
+        default="",
+        description="Base model to train: a folder or a .gguf file; empty for the packaged SmolLM2",
+    )
+    store: str = Field(
+        default="",
+        description="Where versions of models are kept besides: s3://BUCKET/PREFIX; empty for "
+        "the folder alone",
     )
 
 
@@ -329,6 +356,7 @@ class PillarsConfig(Section):
     knowledge: Knowledge = Field(default_factory=Knowledge)
     inference: Inference = Field(default_factory=Inference)
     review: Review = Field(default_factory=Review)
+    training: Training = Field(default_factory=Training)
     email: Email = Field(default_factory=Email)
     observability: Observability = Field(default_factory=Observability)
     services: Services = Field(default_factory=Services)
