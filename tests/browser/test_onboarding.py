@@ -1,13 +1,13 @@
 """Onboarding a detector in Chromium: from a pasted list to a change set."""
 
 import json
-import secrets
 from typing import Any
 
 import pytest
 
 from tests.browser.conftest import Enter
 from tests.browser.visitor import Visitor
+from tests.support.names import fresh
 from tests.support.stack import Stack
 
 FIRST = "/admin/changes/changeset/add-detector/"
@@ -24,7 +24,7 @@ SAMPLE = json.dumps(
 
 def describe(page: Any) -> str:
     """Fill in what the first page asks of the detector: its name."""
-    name = f"acme-{secrets.token_hex(4)}"
+    name = fresh("acme-")
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("Vendor").fill("ACME")
     page.get_by_label("Category").select_option("content-safety")

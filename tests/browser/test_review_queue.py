@@ -1,13 +1,13 @@
 """The review queue in Chromium, by the keyboard alone."""
 
 import re
-import secrets
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Enter
 from tests.browser.visitor import Visitor
+from tests.support.names import fresh
 from tests.support.stack import Stack
 
 QUEUE = "/admin/mapping/reviewitem/"
@@ -17,7 +17,7 @@ WAIT = 90_000  # milliseconds: the worker counts every half minute
 
 def _detector(live: Stack, *labels: str) -> str:
     """A new detector without a file, whose labels wait; the first came most often."""
-    name = f"guard-{secrets.token_hex(4)}"
+    name = fresh("guard-")
     for times, label in enumerate(reversed(labels), 1):
         for _ in range(times):
             assert live.map(live.api_key(), name, [{"label": label, "score": 0.9}]).status == 200
@@ -191,7 +191,7 @@ def test_an_officer_only_reads(live: Stack, enter: Enter) -> None:
 
 
 def test_a_suggestion_from_tenant_to_change_set(live: Stack, enter: Enter) -> None:
-    label = f"staff_{secrets.token_hex(3)}"
+    label = fresh("staff_")
     assert (
         live.map(live.api_key(), "presidio", [{"entity_type": label, "score": 0.9}]).status == 200
     )
