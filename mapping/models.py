@@ -54,7 +54,9 @@ class MappingEvent(models.Model):
     release = models.PositiveIntegerField(help_text="Serial of the knowledge release in force")
     taxonomy_version = models.CharField(max_length=32)
     detector_map_version = models.CharField(max_length=32, null=True)  # noqa: DJ001
-    model_version = models.CharField(max_length=64, null=True)  # noqa: DJ001
+    model_version = models.CharField(  # noqa: DJ001
+        max_length=300, null=True, help_text="Both versions, where an output was shared by two"
+    )
     calibrator_version = models.CharField(max_length=64, null=True)  # noqa: DJ001
 
     class Meta:

@@ -1,4 +1,5 @@
-"""The resolver of a release of the knowledge: built when it is first needed, kept by process."""
+"""The resolver of a release of the knowledge and a version of the model: built when it is first
+needed, kept by process."""
 
 import hashlib
 import json
@@ -8,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import redis
 import structlog
@@ -22,6 +23,7 @@ from mapping.resolver.cache import VerdictCache
 from mapping.resolver.calibrate import Calibrator, month_of
 from mapping.resolver.resolver import Resolver
 from mapping.resolver.retrieve import Retriever, known_labels
+from mapping.serving.types import ServedModel
 from taxonomy.agreement import of_entry
 from taxonomy.selectors import KnowledgeDocuments, documents_of
 from tenants.context import public_context
@@ -68,33 +70,66 @@ class RedisStore:
             self._away_until = time.monotonic() + _PAUSE_SECONDS
 
 
+class _Retrieval(NamedTuple):
+    """What the resolvers of a release share, whichever model they ask."""
+
+    taxonomy: Mapping[str, Any]
+    retriever: Retriever
+    calibrators: list[Calibrator]  # of the files; retrieval's first
+    knowledge: str
+
+
+# A release, and the version of the model; None: the one that pillars.yaml names.
+_Key: TypeAlias = tuple[int, ServedModel | None]
+
+
 class _Resolvers:
     """Thread-safe. A release that no calibrator fits has none: rules answer alone."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[int, Resolver | None] = OrderedDict()
+        self._kept: OrderedDict[_Key, Resolver | None] = OrderedDict()
+        self._releases: OrderedDict[int, _Retrieval | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, serial: int) -> Resolver | None:
-        found = self._kept.get(serial, ...)
+    def of(self, serial: int, served: ServedModel | None) -> Resolver | None:
+        key = (serial, served)
+        found = self._kept.get(key, ...)
         if found is not ...:
             return found
         with self._lock:
-            if serial in self._kept:
-                self._kept.move_to_end(serial)
+            if key in self._kept:
+                self._kept.move_to_end(key)
             else:
-                self._kept[serial] = _build(serial)
+                self._kept[key] = self._build(serial, served)
                 while len(self._kept) > _MOST:
                     self._kept.popitem(last=False)
-            return self._kept[serial]
+            return self._kept[key]
+
+    def _build(self, serial: int, served: ServedModel | None) -> Resolver | None:
+        if serial not in self._releases:
+            self._releases[serial] = _retrieval(serial)
+            while len(self._releases) > _MOST:
+                self._releases.popitem(last=False)
+        found = self._releases[serial]
+        return None if found is None else _resolver(found, served)
 
 
 _RESOLVERS = _Resolvers()
 
 
-def resolver_of(serial: int) -> Resolver | None:
-    """For a release that can be used. None if the models cannot: `why_not` says why."""
-    return _RESOLVERS.of(serial)
+def resolver_of(serial: int, served: ServedModel | None = None) -> Resolver | None:
+    """For a release that can be used and a version of the model.
+
+    `served` None: the model that pillars.yaml names. None if the models cannot be used: `why_not`
+    says why.
+    """
+    return _RESOLVERS.of(serial, served)
+
+
+def encoder_digest() -> str | None:
+    """SHA-256 of the encoder in use; None if the models' files cannot be used."""
+    found = _artifacts()
+    return None if isinstance(found, ArtifactsError) else found.encoder_digest
 
 
 def artifacts_folder() -> Path:
@@ -118,7 +153,7 @@ def _cache() -> VerdictCache:
     return VerdictCache(secret, RedisStore())
 
 
-def why_not(serial: int) -> str:
+def why_not(serial: int, served: ServedModel | None = None) -> str:
     """Why labels are not put to the models, or not to the language model; empty if they are.
 
     Builds the release's resolver, so that the first request need not.
@@ -126,7 +161,7 @@ def why_not(serial: int) -> str:
     found = _artifacts()
     if isinstance(found, ArtifactsError):
         return "The models' files cannot be used: the log says which and why."
-    resolver = resolver_of(serial)
+    resolver = resolver_of(serial, served)
     if resolver is None:
         return _NOT_FITTED
     if resolver.refused is not None:
@@ -164,7 +199,34 @@ def retrieval_of_files(
     )
 
 
-def _build(serial: int) -> Resolver | None:
+def _resolver(found: _Retrieval, served: ServedModel | None) -> Resolver:
+    calibrators = found.calibrators
+    if served is not None:
+        own = served.calibrator
+        fits = (
+            own is not None
+            and own.encoder == encoder_digest()
+            and _month(own) == _month(calibrators[0])
+        )
+        # Without one that fits the model is refused, and retrieval answers alone.
+        calibrators = [calibrators[0], own] if own is not None and fits else calibrators[:1]
+    return Resolver(
+        taxonomy=found.taxonomy,
+        retriever=found.retriever,
+        calibrators=calibrators,
+        knowledge=found.knowledge,
+        chooser=current_chooser(served),
+        cache=_cache(),
+        together=_together(),
+        budget_seconds=settings.CONFIG.inference.timeout_ms / 1000,
+    )
+
+
+def _month(calibrator: Calibrator) -> str:
+    return month_of(calibrator.edition)
+
+
+def _retrieval(serial: int) -> _Retrieval | None:
     artifacts = _artifacts()
     if isinstance(artifacts, ArtifactsError):
         return None
@@ -176,16 +238,8 @@ def _build(serial: int) -> Resolver | None:
         log.error("no_calibrator", serial=serial)
         return None
     known = known_labels(documents.detectors, of_entry)
-    return Resolver(
-        taxonomy=taxonomy,
-        retriever=Retriever(taxonomy, known, artifacts.encoder),
-        calibrators=calibrators,
-        knowledge=_content(documents),
-        chooser=current_chooser(),
-        cache=_cache(),
-        together=_together(),
-        budget_seconds=settings.CONFIG.inference.timeout_ms / 1000,
-    )
+    retriever = Retriever(taxonomy, known, artifacts.encoder)
+    return _Retrieval(taxonomy, retriever, calibrators, _content(documents))
 
 
 def _together() -> int:

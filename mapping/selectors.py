@@ -10,6 +10,7 @@ from mapping.errors import UnknownEditionError
 from mapping.mode import mode_in_force
 from mapping.models import MappingEvent, MigratedLabels
 from mapping.resolvers import resolver_of
+from mapping.serving.in_force import served_versions, serving_in_force
 from mapping.versions import Versions, VersionsNow
 from taxonomy.errors import NoReleaseError
 from taxonomy.models import KnowledgeRelease
@@ -79,8 +80,10 @@ def versions_in_force(tenant: HasSchema | None = None) -> Versions:
 def versions_now(tenant: HasSchema | None = None) -> VersionsNow:
     """The same with the mapping mode in force. Raises NoKnowledgeError, DatabaseError."""
     versions, mode = versions_in_force(tenant), mode_in_force().mode
-    resolver = None if mode == "rules_only" else resolver_of(versions["release"])
-    found = VersionsNow(**versions, mode=mode)
+    serving = serving_in_force()
+    rules_only = mode == "rules_only"
+    resolver = None if rules_only else resolver_of(versions["release"], serving.live)
+    found = VersionsNow(**versions, mode=mode, served=served_versions(serving))
     if resolver is not None:
         found["model"], found["calibrator"] = resolver.versions(with_model=True)
     return found

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import uuid_utils
 from django.conf import settings
 
-from mapping.asking import ModelsInForce, models_in_force
+from mapping.asking import models_in_force, versions_of
 from mapping.earlier import in_edition
 from mapping.engine import (
     Decisions,
@@ -113,7 +113,7 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
         model_first=models is not None and models.first,
     )
     return [
-        _answer(in_force, models, origin, item, result, hash_text, now)
+        _answer(in_force, origin, item, result, hash_text, now)
         for item, result in zip(items, results, strict=True)
     ]
 
@@ -267,7 +267,6 @@ def _output(item: MapItem) -> DetectorOutput:
 
 def _answer(
     in_force: EngineInForce,
-    models: ModelsInForce | None,
     origin: Origin,
     item: MapItem,
     result: MappingResult,
@@ -275,9 +274,9 @@ def _answer(
     now: datetime,
 ) -> MappedItem:
     row = _row(in_force, origin, item, result, hash_text, now)
-    by = {finding.by for finding in result.findings if finding.by}
-    if models is not None and by:
-        row["model_version"], row["calibrator_version"] = models.versions(by)
+    by = {finding.by for finding in result.findings if finding.by is not None}
+    if by:
+        row["model_version"], row["calibrator_version"] = versions_of(by)
     response = _response(in_force, origin, result, row)
     if item.taxonomy is not None and item.taxonomy in in_force.ways_back:
         response = in_edition(response, in_force.ways_back[item.taxonomy])

@@ -25,10 +25,19 @@ class Versions(TypedDict):
     calibrator: str | None
 
 
+class Served(TypedDict):
+    """The versions of the language model, by their part."""
+
+    live: str | None  # answers everybody; None: no model's server is named
+    trial: str | None  # answers some beside it
+    shadow: str | None  # is asked beside it and answers nobody
+
+
 class VersionsNow(Versions):
-    """The same with the mapping mode, which changes without a release."""
+    """The same with the mapping mode and the served models, which change without a release."""
 
     mode: str  # hybrid, model_first or rules_only
+    served: Served
 
 
 class AnswerVersions(TypedDict):

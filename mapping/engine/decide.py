@@ -18,6 +18,7 @@ from mapping.engine.types import (
     HashText,
 )
 from mapping.engine.vocabulary import LabelRule
+from mapping.resolver.types import AnsweredBy
 
 # Of an output that states a finding and, in the same breath, that there is none.
 _CONTRADICTED: Final = 0.5
@@ -151,7 +152,7 @@ def _add_unknown(
     label: str | None = None
     digest: str | None = None
     candidates: tuple[tuple[str, float], ...] = ()
-    by = ""
+    by: AnsweredBy | None = None
     if isinstance(key, LabelRule):
         label, candidates, by = key.label, key.candidates, key.by
     elif recordable_label(key):

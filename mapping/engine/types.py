@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from mapping.resolver.types import AnsweredBy
+
 Decision: TypeAlias = Literal["mapped", "safe", "fallback", "review", "error"]
 Severity: TypeAlias = Literal["none", "info", "low", "medium", "high", "critical"]
 Method: TypeAlias = Literal[
@@ -56,7 +58,9 @@ class Finding(NamedTuple):
     count: int  # type: ignore[assignment]
     # What a model thought of, the likeliest first, with probabilities; empty if none was asked.
     candidates: tuple[tuple[str, float], ...] = ()
-    by: str = ""  # which models answered, also where only the branch is sure: not kept
+    by: AnsweredBy | None = (
+        None  # which models answered, also where only the branch is sure: not kept
+    )
 
 
 class MappingResult(NamedTuple):

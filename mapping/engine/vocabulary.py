@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from mapping.engine.types import Method
+from mapping.resolver.types import AnsweredBy
 
 Kind: TypeAlias = Literal["finding", "safe", "skip", "unmapped"]
 
@@ -26,12 +27,14 @@ class LabelRule:
     digest: str | None = None  # stands in findings for a label that may not be recorded
     # What a model thought of, the likeliest first, with probabilities.
     candidates: tuple[tuple[str, float], ...] = ()
-    by: str = ""  # which models answered: model or retrieval
+    by: AnsweredBy | None = None  # which models answered, if one was asked
 
     @property
     def handed_over(self) -> bool:
         """Whether the models were too unsure, so that a person is asked."""
-        return bool(self.by) and bool(self.targets) and self.targets[0][0] == "OTHER.NeedsReview"
+        return (
+            self.by is not None and bool(self.targets) and self.targets[0][0] == "OTHER.NeedsReview"
+        )
 
 
 def fold(text: str) -> str:

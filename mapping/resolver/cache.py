@@ -17,6 +17,7 @@ from mapping.resolver.settle import METHODS, Verdict
 from mapping.resolver.types import LabelQuestion
 
 _MOST: Final = 20_000
+_STORED: Final = 7  # fields of a verdict; the versions of who answered stand in the key
 
 
 class Store(Protocol):
@@ -83,7 +84,7 @@ class VerdictCache:
 
 
 def _written(verdict: Verdict) -> bytes:
-    return json.dumps(verdict).encode()
+    return json.dumps(verdict[:_STORED]).encode()
 
 
 def _read(value: bytes) -> Verdict | None:

@@ -76,6 +76,14 @@ class Calibrator:
         """From JSON. Raises CalibratorError if the file does not hold one."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _no_calibrator(path.name, error) from None
+        return cls.of(content, path.name)
+
+    @classmethod
+    def of(cls, content: Any, name: str = "The document") -> Self:
+        """From a parsed file; `name` stands in the CalibratorError if it holds none."""
+        try:
             identity = content["identity"]
             found = cls(
                 encoder=str(content["encoder"]),
@@ -86,12 +94,9 @@ class Calibrator:
                 several=float(content["several"]),
                 dataset=str(content["dataset"]),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CalibratorError(
-                f"{path.name} holds no calibrator ({type(error).__name__}): fit one with "
-                "`python -m training.calibration`."
-            ) from None
-        found._check_shape(path.name)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _no_calibrator(name, error) from None
+        found._check_shape(name)
         return found
 
     def _check_shape(self, name: str) -> None:
@@ -125,6 +130,13 @@ class Calibrator:
     def weights(self, described: bool) -> Weights:
         """Those for questions with or without a description."""
         return self.described if described else self.bare
+
+
+def _no_calibrator(name: str, error: Exception) -> CalibratorError:
+    return CalibratorError(
+        f"{name} holds no calibrator ({type(error).__name__}): fit one with "
+        "`python -m training.calibration`."
+    )
 
 
 def _weights(content: Mapping[str, Any]) -> Weights:

@@ -99,7 +99,10 @@ class Resolver:
 
         `with_model`: the language model has answered, and not retrieval alone.
         """
-        calibrator = self.calibrator() if with_model else self._calibrators[None]
+        return self._versions_of(self.calibrator() if with_model else self._calibrators[None])
+
+    @staticmethod
+    def _versions_of(calibrator: Calibrator) -> tuple[str, str]:
         model = f"encoder@{calibrator.encoder[:12]}"
         if calibrator.identity is not None:
             identity = calibrator.identity
@@ -137,7 +140,8 @@ class Resolver:
         calibrator = self.calibrator() if met else self._calibrators[None]
         keys = {one: self._key(one, calibrator) for one in asked}
         known = self._cache.get(list(keys.values())) if self._cache else {}
-        found = {one: known[key] for one, key in keys.items() if key in known}
+        by = self._versions_of(calibrator)
+        found = {one: known[key]._replace(versions=by) for one, key in keys.items() if key in known}
         missing = [one for one in asked if one not in found]
         made = self._work_out(missing, salt, model=met) if missing else {}
         if self._cache and made:
@@ -145,7 +149,10 @@ class Resolver:
             self._cache.put(
                 {self._key(one, fitting): verdict for one, (verdict, fitting) in made.items()}
             )
-        return found | {one: verdict for one, (verdict, _) in made.items()}
+        return found | {
+            one: verdict._replace(versions=self._versions_of(fitting))
+            for one, (verdict, fitting) in made.items()
+        }
 
     def _meet_model(self, questions: Sequence[LabelQuestion], salt: str) -> bool:
         """Whether a model is there to be asked.

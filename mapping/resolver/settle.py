@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from mapping.engine.types import SAFE
-from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, Outcome
+from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, AnsweredBy, Outcome
 
 SHORT_LIST: Final = 5  # more candidates than this are no help to a person
 
@@ -24,6 +24,13 @@ class Verdict(NamedTuple):
     candidates: tuple[tuple[str, float], ...]  # the five likeliest with their probabilities
     review: tuple[str, ...]  # holds the right answer in nine cases of ten (conformal)
     method: str  # one of METHODS
+    # Versions of model and calibrator: put in by the resolver, never kept with the rest.
+    versions: tuple[str, str] = ("", "")
+
+    @property
+    def by(self) -> AnsweredBy:
+        """Who answered."""
+        return AnsweredBy(self.method, *self.versions)
 
 
 class Settled(NamedTuple):
@@ -34,7 +41,7 @@ class Settled(NamedTuple):
     confidence: float
     method: str  # model, retrieval or parent
     candidates: tuple[tuple[str, float], ...]
-    by: str  # who answered: one of METHODS
+    by: AnsweredBy
 
 
 def settle(
@@ -52,20 +59,18 @@ def settle(
             if name == first or verdict.confidence >= threshold_for(name)
         )
         return Settled(
-            "accept", sure, verdict.confidence, verdict.method, verdict.candidates, verdict.method
+            "accept", sure, verdict.confidence, verdict.method, verdict.candidates, verdict.by
         )
     parent = f"{verdict.branch}.Other"
     backed = verdict.branch_confidence >= threshold_for(parent)
     if backed and parent in labels and first not in (parent, NOT_A_FINDING):
         return Settled(
             "parent", (parent,), verdict.branch_confidence, "parent", verdict.candidates,
-            verdict.method,
+            verdict.by,
         )  # fmt: skip
     short = 0 < len(verdict.review) <= SHORT_LIST
     return _handed_over(verdict, "review" if short else "fallback")
 
 
 def _handed_over(verdict: Verdict, outcome: Outcome) -> Settled:
-    return Settled(
-        outcome, (), verdict.confidence, verdict.method, verdict.candidates, verdict.method
-    )
+    return Settled(outcome, (), verdict.confidence, verdict.method, verdict.candidates, verdict.by)

@@ -21,6 +21,14 @@ class LabelQuestion(NamedTuple):
     detector_version: str = ""
 
 
+class AnsweredBy(NamedTuple):
+    """Who answered a question."""
+
+    method: str  # model, or retrieval alone
+    model: str  # versions of all that had a part in it; empty where nobody says
+    calibrator: str
+
+
 class Option(NamedTuple):
     """One of the answers that the chooser may give."""
 

@@ -30,6 +30,9 @@ from mapping.mode import MODES, mode_in_force
 from mapping.resolver.types import ChooserError
 from mapping.resolvers import why_not
 from mapping.selectors import NoKnowledgeError, engine_in_force, versions_in_force
+from mapping.serving.in_force import served_versions, serving_in_force
+from mapping.serving.types import ServedModel
+from mapping.versions import Served
 from pillars.api.schema import open_problem_responses
 from pillars.observability.metrics import exposition
 from pillars.problems import response as problem
@@ -42,7 +45,7 @@ REQUIRED = frozenset({"database", "knowledge"})
 _LIVE = {"type": "object", "properties": {"status": {"const": "live"}}, "required": ["status"]}
 _READY = {
     "type": "object",
-    "required": ["status", "parts", "failed", "versions", "mode"],
+    "required": ["status", "parts", "failed", "versions", "mode", "served"],
     "properties": {
         "status": {"enum": ["ready", "degraded", "unavailable"]},
         "parts": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -56,6 +59,13 @@ _READY = {
         "mode": {
             "enum": [*MODES, None],
             "description": "The mapping mode in force; null while this process does not know it",
+        },
+        "served": {
+            "type": ["object", "null"],
+            "required": ["live", "trial", "shadow"],
+            "additionalProperties": {"type": ["string", "null"]},
+            "description": "Versions of the language model: live, on trial, asked in the shadow; "
+            "null while this process does not know them",
         },
     },
 }
@@ -110,7 +120,7 @@ class ReadyView(_OpenView):
         status = "unavailable" if failed & REQUIRED else "degraded" if failed else "ready"
         body = {
             "status": status, "parts": parts, "failed": sorted(failed), "versions": _versions(),
-            "mode": _mode(),
+            "mode": _mode(), "served": _served(),
         }  # fmt: skip
         return Response(body, status=503 if status == "unavailable" else 200)
 
@@ -123,7 +133,8 @@ def metrics_view(request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
             return problem(request, "missing_credentials", detail="Send the metrics token.")
-    _mode()  # sets the gauge, also in a process that maps nothing just now
+    _mode()
+    _served()  # both set gauges, also in a process that maps nothing just now
     body, content_type = exposition()
     return HttpResponse(body, content_type=content_type)
 
@@ -164,6 +175,13 @@ def _mode() -> str | None:
         return None
 
 
+def _served() -> Served | None:
+    try:
+        return served_versions(serving_in_force())
+    except DatabaseError:
+        return None
+
+
 def _broker() -> str:
     try:
         store().ping()
@@ -183,21 +201,36 @@ def _worker() -> str:
 
 
 def _inference() -> str:
-    chooser = current_chooser()
-    if chooser is None:
+    if current_chooser() is None:
         return "ok"
     try:
-        chooser.check()
-    except ChooserError as error:
-        return f"Labels that no rule knows are answered without the model. {error}"
+        serving = serving_in_force()
+    except DatabaseError:
+        return "ok"  # the database's part says it already
+    complaint = _asked(serving.live)
+    if complaint:
+        return f"Labels that no rule knows are answered without the model. {complaint}"
+    if serving.trial is not None and (complaint := _asked(serving.trial)):
+        return f"The version on trial does not answer: retrieval does in its place. {complaint}"
     return "ok"
+
+
+def _asked(served: ServedModel | None) -> str:
+    """What is wrong with a version of the model; empty if it answers."""
+    chooser = current_chooser(served)
+    try:
+        if chooser is not None:
+            chooser.check()
+    except ChooserError as error:
+        return str(error)
+    return ""
 
 
 def _models() -> str:
     try:
         if mode_in_force().mode == "rules_only":
             return "ok"
-        reason = why_not(engine_in_force().serial)
+        reason = why_not(engine_in_force().serial, serving_in_force().live)
     except (NoKnowledgeError, DatabaseError):
         return "ok"  # the parts of these names say it already
     return f"Labels that no rule knows wait for people. {reason}" if reason else "ok"

@@ -63,6 +63,7 @@ SHARED_APPS = [
     "taxonomy",
     "taxonomy.changes",
     "mapping.switch",
+    "mapping.serving",
     "training",
     "django.contrib.staticfiles",
     "rest_framework",

@@ -34,12 +34,14 @@ def counted(outcome: str) -> float:
     return REGISTRY.get_sample_value("pillars_inference_requests_total", labels) or 0.0
 
 
+@pytest.mark.django_db
 def test_none_by_default(settings: Any) -> None:
     assert current_chooser() is None
     assert health.CHECKS["inference"]() == "ok"
     assert "inference" not in health.REQUIRED
 
 
+@pytest.mark.django_db
 def test_one_a_process_and_counted(settings: Any) -> None:
     with Server(good_worker).running() as server:
         configured(settings, backend="embedded", url=server.url, adapter=ADAPTER)

@@ -22,6 +22,7 @@ from prometheus_client import REGISTRY
 
 from audit.models import AuditEntry
 from mapping import mode as modes
+from mapping import watching
 from mapping.mode import MODES, forget_mode, mode_in_force, read_mode
 from mapping.switch.models import ChoiceKind, Mode, ModeChoice
 from mapping.switch.services import (
@@ -252,7 +253,7 @@ class TestInAProcess:
         with django_assert_num_queries(0):
             for _ in range(1_000):
                 mode_in_force()
-        monkeypatch.setattr(modes, "_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(watching, "REFRESH_SECONDS", 0.0)
         with django_assert_num_queries(2):  # with the SET search_path
             mode_in_force()
 
@@ -303,7 +304,7 @@ class TestInAProcess:
         change_mode(mode=OTHER, reason="", actor=ANN)
         turn_kill_switch_on(reason="", actor=ANN)
         known = mode_in_force()
-        monkeypatch.setattr(modes, "_REFRESH_SECONDS", 0.0)
+        monkeypatch.setattr(watching, "REFRESH_SECONDS", 0.0)
         connection.close()
         with monkeypatch.context() as away:
             away.setitem(connection.settings_dict, "PORT", "1")

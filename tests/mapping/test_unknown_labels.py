@@ -190,7 +190,7 @@ class TestModes:
     ) -> None:
         turn_kill_switch_on(reason="", actor="user:ann")
         forget_mode()
-        monkeypatch.setattr(resolvers, "_build", None)  # even asking for them would fail
+        monkeypatch.setattr(resolvers, "_resolver", None)  # even asking for them would fail
         resolvers._RESOLVERS._kept.clear()
         answer = send(presidio("US_SSN", "PASSPORT_DOCUMENT_NUMBER"))
         assert [one["method"] for one in answer["findings"]] == ["rule", "none"]

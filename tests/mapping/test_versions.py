@@ -75,7 +75,8 @@ def test_every_item_of_a_batch_has_it(api: Api, acme: DemoTenant) -> None:
 
 
 def test_the_address_and_the_command_say_the_same(api: Api, acme: DemoTenant) -> None:
-    expected = {**versions_in_force(), "mode": mode_in_force().mode}
+    served = {"live": None, "trial": None, "shadow": None}
+    expected = {**versions_in_force(), "mode": mode_in_force().mode, "served": served}
     for path in ("/versions", "/api/v1/versions"):
         answer = api("GET", path, acme.key)
         assert answer.status_code == 200

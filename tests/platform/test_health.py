@@ -65,6 +65,7 @@ def test_without_database_and_broker() -> None:
     assert set(ready["failed"]) - {"pdf"} == {"database", "knowledge", "broker", "worker"}
     assert "DATABASE_URL" in ready["parts"]["database"]
     assert ready["mode"] is None
+    assert ready["served"] is None
     for name in ("map", "tenant", "admin"):
         assert found[name]["status"] == 503, name
         assert found[name]["headers"]["Retry-After"] == "2"
@@ -95,6 +96,7 @@ class TestReady:
             "status": "ready", "parts": dict.fromkeys(CHECKS, "ok"), "failed": [],
             "versions": {"release": versions["release"], "taxonomy": "2026.11"},
             "mode": settings.CONFIG.mapping.mode,
+            "served": {"live": None, "trial": None, "shadow": None},
         }  # fmt: skip
 
     @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

@@ -182,7 +182,7 @@ class TestMetrics:
         found = samples(client)
         names = {name for _, labels in found for name, _ in labels}
         bounded = {"route", "method", "status", "detector", "decision", "code", "scope", "le"}
-        assert names <= bounded | {"mode"}
+        assert names <= bounded | {"mode", "role", "version", "backend", "outcome"}
         text = client.get("/metrics", headers={"host": "localhost"}).content.decode()
         for demo in (acme, globex):
             tenant = demo.tenant

@@ -8,7 +8,7 @@ from mapping.engine.thresholds import Layer, Thresholds
 from mapping.resolver.composite import parts_of, with_parts
 from mapping.resolver.resolver import Resolver
 from mapping.resolver.settle import Settled, Verdict, settle
-from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
+from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, AnsweredBy, LabelQuestion
 
 EMAIL, OTHER = "PII.Contact.Email", "PII.Contact.Other"
 LABELS = {EMAIL, OTHER, "PII.Contact.Phone", "QUALITY.Relevance"}
@@ -28,7 +28,7 @@ class TestSettle:
     def test_sure_enough_is_accepted_with_further_labels(self) -> None:
         both = (EMAIL, "PII.Contact.Phone")
         found = settled(verdict(labels=both, confidence=0.6, method="model"))
-        assert found == Settled("accept", both, 0.6, "model", SHARES, "model")
+        assert found == Settled("accept", both, 0.6, "model", SHARES, AnsweredBy("model", "", ""))
 
     def test_a_further_label_must_reach_its_own_threshold(self) -> None:
         both = (EMAIL, "PII.Contact.Phone")
@@ -43,7 +43,9 @@ class TestSettle:
 
     def test_a_sure_branch_backs_off_to_its_other(self) -> None:
         found = settled(verdict(branch_confidence=0.7))
-        assert found == Settled("parent", (OTHER,), 0.7, "parent", SHARES, "retrieval")
+        assert found == Settled(
+            "parent", (OTHER,), 0.7, "parent", SHARES, AnsweredBy("retrieval", "", "")
+        )
 
     def test_not_where_the_branch_has_none(self) -> None:
         one = verdict(labels=("QUALITY.Relevance",), branch="QUALITY", branch_confidence=0.9)

@@ -108,6 +108,14 @@ def _versions_component() -> dict[str, Any]:
         "model": _nullable("string", description="null while rules alone map"),
         "calibrator": _nullable("string"),
         "mode": {"enum": list(get_args(MappingMode)), "description": "Who maps"},
+        "served": {
+            "type": "object",
+            "description": "Versions of the language model: `live` answers everybody, `trial` some "
+            "beside it, `shadow` nobody",
+            "properties": {one: _nullable("string") for one in ("live", "trial", "shadow")},
+            "required": ["live", "trial", "shadow"],
+            "additionalProperties": False,
+        },
     }
     return {
         "type": "object",

@@ -62,6 +62,12 @@ MAPPING_MODE = Gauge(
     ["mode"],
     multiprocess_mode="mostrecent",  # of several processes, what was read last
 )
+SERVED_MODEL = Gauge(
+    "pillars_served_model",
+    "1 for the version of the model that is live or on trial, 0 for those before",
+    ["role", "version"],
+    multiprocess_mode="mostrecent",
+)
 RETRIED_WRITES = Counter(
     "pillars_event_write_retries_total", "Event writes repeated after a lost database connection"
 )
