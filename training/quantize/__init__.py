@@ -1,0 +1,1 @@
+"""Smaller numbers for serving: adapters for llama.cpp, and what quantization costs in quality."""
