@@ -70,9 +70,13 @@ class Folds:
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
+    def row(self, key: str) -> int | None:
+        """The row of a question (see key_of) in every array; None if it was not scored."""
+        return self._rows.get(key)
+
     def of(self, name: str, question: Question) -> Array:
         """Scores of a question, in the order of `names`. Raises FoldsError if there are none."""
-        row = self._rows.get(key_of(question.detector, str(question.output)))
+        row = self.row(key_of(question.detector, str(question.output)))
         if row is None:
             raise FoldsError(_stale(question))
         found: Array = self.arrays[name][row, 0 if question.description else 1]

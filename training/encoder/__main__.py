@@ -46,6 +46,9 @@ def main() -> None:
         if name == "data":
             step.add_argument("--directory", type=Path, default=Path("pillars-detectors"))
             step.add_argument("--edition", default="2026.11")
+            step.add_argument(
+                "--decisions", type=Path, help="approved ones, from manage.py export_decisions"
+            )
             continue
         step.add_argument("--base", type=Path, required=True, help="folder of the published model")
         step.add_argument("--out", type=Path, required=True, help="folder to write to")
@@ -59,9 +62,12 @@ def main() -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from training.encoder.build import build  # wants more packages than training itself
+    # These want more packages than training itself.
+    from training.datasets.sources import encoder_dataset, read_decisions, read_knowledge
 
-    dataset = build(*_knowledge(options))
+    known = read_knowledge(options.directory, options.edition)
+    decisions = read_decisions(options.decisions, known)[0] if options.decisions else []
+    dataset = encoder_dataset(known, decisions)
     data.write(options.dataset, dataset)
     _say(f"{len(dataset.examples)} examples, {len(dataset.texts)} answers, {dataset.digest}")
 

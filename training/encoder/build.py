@@ -13,8 +13,15 @@ _SAME: Final = {SAFE: NOT_A_FINDING, UNKNOWN: NONE_OF_THESE, UNMAPPED: NONE_OF_T
 _TAXONOMY: Final = "taxonomy"  # the detector of examples that are the taxonomy's own aliases
 
 
-def build(taxonomy: Mapping[str, Any], detectors: Iterable[Mapping[str, Any]]) -> Dataset:
-    """From parsed files. Spellings of one label in one file are one example (see leave_one_out)."""
+def build(
+    taxonomy: Mapping[str, Any],
+    detectors: Iterable[Mapping[str, Any]],
+    decisions: Iterable[Example] = (),
+) -> Dataset:
+    """From parsed files. Spellings of one label in one file are one example (see leave_one_out).
+
+    `decisions`: approved ones, behind the labels of the files (training.datasets.sources).
+    """
     files = {file["detector"]: file for file in detectors}
     examples = []
     for case in leave_one_out(files.values()):
@@ -31,7 +38,7 @@ def build(taxonomy: Mapping[str, Any], detectors: Iterable[Mapping[str, Any]]) -
                 answers=answers_of(case.expected),
             )
         )
-    return Dataset(examples, _aliases(taxonomy), candidates(taxonomy))
+    return Dataset([*examples, *decisions], _aliases(taxonomy), candidates(taxonomy))
 
 
 def _aliases(taxonomy: Mapping[str, Any]) -> list[Example]:

@@ -32,14 +32,18 @@ class Dataset(NamedTuple):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def write(path: Path, dataset: Dataset) -> None:
-    """As one JSON file."""
-    content = {
+def content_of(dataset: Dataset) -> dict[str, Any]:
+    """As a JSON object."""
+    return {
         "examples": [one._asdict() for one in dataset.examples],
         "aliases": [one._asdict() for one in dataset.aliases],
         "texts": dataset.texts,
     }
-    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write(path: Path, dataset: Dataset) -> None:
+    """As one JSON file."""
+    path.write_text(json.dumps(content_of(dataset)), encoding="utf-8")
 
 
 def read(path: Path) -> Dataset:
