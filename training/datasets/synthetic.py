@@ -116,15 +116,18 @@ def _of_answer(
 ) -> Iterator[Example]:
     chance = random.Random(f"{seed}/{answer}")  # noqa: S311 - repeatable on purpose
     names = _names(answer, labels.get(answer), wording, known, chance)
-    says = _says(answer, labels.get(answer), wording, chance)
+    phrases = _says(answer, labels.get(answer), wording, chance)
+    says, slots = list(phrases), wording.slots
     patterns = PATTERNS.get(answer, ())
     category = _CATEGORIES.get(answer.partition(".")[0], "content-safety")
     if answer in (NOT_A_FINDING, NONE_OF_THESE):
         category = chance.choice(sorted(set(_CATEGORIES.values())))
     first = chance.randrange(len(_VENDORS))
     for number in range(count):
+        says = says or list(phrases)
         vendor = _VENDORS[(first + number) % len(_VENDORS)]
-        name, phrase = next(names), next(says)
+        name = next(names)
+        phrase = _SLOT.sub(lambda slot: chance.choice(list(slots[slot[1]])), _take(says, name))
         if patterns and number % 3 == 2:
             pattern = chance.choice(patterns)
             name, phrase = words(pattern.name), _of_pattern(pattern, chance)
@@ -158,16 +161,22 @@ def _names(
 
 def _says(
     answer: str, entry: Mapping[str, Any] | None, wording: Wording, chance: random.Random
-) -> Iterator[str]:
-    """Noun phrases, without end: our own, and every fourth one from the taxonomy's meaning."""
+) -> list[str]:
+    """Noun phrases: our own in an order of chance, then the taxonomy's meaning."""
     own = list(wording.answers.get(answer, {}).get("says", ()))
     chance.shuffle(own)
     if entry is not None:
         meaning = _lower(entry["meaning"])
         boundary = _SUBJECT.match(entry.get("boundary", ""))
-        own.insert(3, f"{meaning}; not {boundary[1]}" if boundary else meaning)
-    for phrase in _endless(own):
-        yield _SLOT.sub(lambda slot: chance.choice(list(wording.slots[slot[1]])), phrase)
+        own.append(f"{meaning}; not {boundary[1]}" if boundary else meaning)
+    return own
+
+
+def _take(says: list[str], name: Sequence[str]) -> str:
+    """Takes out the phrase that shares most words with the name, so that both fit together."""
+    stems = {word[:4] for word in name if len(word) > 3}
+    shared = [len(stems.intersection(word[:4] for word in words(text))) for text in says]
+    return says.pop(shared.index(max(shared)))
 
 
 def _of_pattern(pattern: Pattern, chance: random.Random) -> str:
