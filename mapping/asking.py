@@ -8,6 +8,7 @@ from mapping.mode import mode_in_force
 from mapping.resolver.settle import Verdict
 from mapping.resolver.types import AnsweredBy, LabelQuestion
 from mapping.resolvers import resolver_of
+from mapping.serving import shadow
 from mapping.serving.in_force import serving_in_force
 from mapping.serving.routing import router
 from mapping.serving.types import ServedModel, Serving
@@ -43,6 +44,8 @@ class ModelsInForce:
             if resolver is not None:
                 # The tenant's id keeps its prompts apart in the model's server.
                 found |= resolver.resolve(several, salt=str(self.tenant.id))
+        if self.serving.shadow:
+            shadow.offer(self.tenant, self.serial, self.serving, by_arm, found)
         return found
 
 

@@ -388,3 +388,33 @@ class ThresholdOverride(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_scope_display()} {self.subject}".strip()
+
+
+class ShadowAnswer(models.Model):
+    """What two versions of the model made of one label of this tenant, asked side by side.
+
+    Counted by mapping.serving.shadow, up to its limit for each trial. Labels are those that events
+    keep as well: a text that may not be recorded is put to no model.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    live = models.CharField(max_length=200, help_text="The version that answered")
+    trial = models.CharField(max_length=200, help_text="The version that was asked beside it")
+    detector = models.CharField(max_length=100)
+    label = models.CharField(max_length=300, help_text="The detector's")
+    live_label = models.CharField(max_length=100, help_text="The likeliest answer of each")
+    trial_label = models.CharField(max_length=100)
+    asked = models.PositiveBigIntegerField(help_text="How often; the last answers are kept")
+    first_day = models.DateField()
+    last_day = models.DateField()
+
+    class Meta:
+        verbose_name = "shadow answer"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["trial", "live", "detector", "label"], name="shadow_answer_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.detector}: {self.label}"

@@ -1,7 +1,5 @@
 """Verbs of mapping: map one detector output or many, and keep what was answered."""
 
-import hashlib
-import hmac
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import uuid_utils
 from django.conf import settings
@@ -22,8 +19,6 @@ from mapping.engine import (
     Engine,
     MappingResult,
     Thresholds,
-    recordable_label,
-    recordable_ref,
 )
 from mapping.engine.batch import map_all
 from mapping.golden import GoldenFileError, GoldenReport, check_cases, read_cases
@@ -37,6 +32,7 @@ from mapping.onboarding.drafting import (
 )
 from mapping.onboarding.lists import read_label_list
 from mapping.onboarding.proposing import proposals_of_files
+from mapping.recording import hasher, safe_text
 from mapping.review.in_force import decisions_in_force
 from mapping.selectors import EngineInForce, engine_in_force
 from mapping.store import insert_events
@@ -45,7 +41,7 @@ from pillars.observability import metrics
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
 from taxonomy.validation import newest_taxonomy
-from tenants.selectors import TenantRef, tenant_hash_key
+from tenants.selectors import TenantRef
 
 SCHEMA_VERSION = "2"
 
@@ -100,7 +96,7 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     """
     in_force = engine_in_force(origin.tenant)
     own = Own(decisions_in_force(origin.tenant), thresholds_in_force(origin.tenant))
-    hash_text = _hasher(origin.tenant)
+    hash_text = hasher(origin.tenant)
     now = datetime.now(UTC)
     models = models_in_force(origin.tenant, in_force.serial)
     results = map_all(
@@ -224,37 +220,6 @@ def add_detector(
     return DetectorDraft(paths, rows, proposals.why_not)
 
 
-def _hasher(tenant: TenantRef) -> Callable[[str], str]:
-    key = tenant_hash_key(tenant.id)
-
-    def hash_text(text: str) -> str:
-        raw = text.encode("utf-8", "surrogatepass")
-        return hmac.digest(key, raw, hashlib.sha256).hex()[:32]
-
-    return hash_text
-
-
-def _safe(text: str | None, hash_text: Callable[[str], str]) -> str | None:
-    """The text if it is plainly an identifier, else a keyed hash: `the same again`, no more."""
-    if text is None or (_recordable(text) and _recordable(_decoded(text))):
-        return text
-    return f"hmac:{hash_text(text)}"
-
-
-def _recordable(text: str) -> bool:
-    return recordable_ref(text) or recordable_label(text)
-
-
-def _decoded(text: str) -> str:
-    """Without percent-encoding, which could hide a sentence or an address from the checks."""
-    for _ in range(4):
-        plain = unquote(text)
-        if plain == text:
-            return text
-        text = plain
-    return " . "  # encoded over and over: nothing that may be kept
-
-
 def _output(item: MapItem) -> DetectorOutput:
     return DetectorOutput(
         detector=item.detector,
@@ -297,9 +262,11 @@ def _row(
         "id": str(uuid_utils.uuid7()),
         "received_at": now,
         "occurred_at": item.occurred_at,
-        "detector": result.detector if result.detector_map else _safe(result.detector, hash_text),
-        "detector_version": _safe(item.detector_version, hash_text),
-        "vendor": _safe(item.vendor, hash_text) or result.vendor,
+        "detector": (
+            result.detector if result.detector_map else safe_text(result.detector, hash_text)
+        ),
+        "detector_version": safe_text(item.detector_version, hash_text),
+        "vendor": safe_text(item.vendor, hash_text) or result.vendor,
         "decision": result.decision,
         "severity": result.severity,
         "confidence": result.confidence,
@@ -321,9 +288,11 @@ def _row(
         ],
         "output_shape": result.output_shape,
         "environment": item.environment,
-        "expected_detectors": [_safe(name, hash_text) for name in expected] if expected else None,
-        "route": _safe(item.route, hash_text),
-        "raw_ref": _safe(item.raw_ref, hash_text),
+        "expected_detectors": (
+            [safe_text(name, hash_text) for name in expected] if expected else None
+        ),
+        "route": safe_text(item.route, hash_text),
+        "raw_ref": safe_text(item.raw_ref, hash_text),
         "metadata": _safe_metadata(item.metadata, hash_text) if item.metadata else None,
         "request_id": origin.request_id,
         "api_key_id": str(origin.api_key_id),
@@ -344,7 +313,7 @@ def _safe_metadata(metadata: Mapping[str, Any], hash_text: Callable[[str], str])
     }
     contributing = metadata.get("contributing_detectors")
     if contributing:
-        kept["contributing_detectors"] = [_safe(name, hash_text) for name in contributing]
+        kept["contributing_detectors"] = [safe_text(name, hash_text) for name in contributing]
     return kept
 
 

@@ -13,6 +13,7 @@ from mapping.editions import carry_on, overdue_runs
 from mapping.models import MigrationRun, RunState
 from mapping.partitions import drop_expired, ensure_partitions
 from mapping.review.sweep import sweep
+from mapping.serving.shadow import forget_old_answers
 from pillars import queue
 from tenants.context import reset, tenant_context
 from tenants.selectors import TenantRef, active_tenants
@@ -37,12 +38,14 @@ def maintain_all_tenants() -> None:
 
 @shared_task(base=TenantTask, name="mapping.maintain_tenant")
 def maintain_tenant(*, tenant_id: str) -> None:
-    """Create the partitions of the months ahead; drop what retention no longer allows."""
+    """Create the partitions of the months ahead; drop what retention no longer allows, and what
+    the shadow has counted long ago."""
     ensure_partitions()
     dropped = drop_expired()
     if dropped:
         record(action="events.expired", actor="system:retention", detail={"partitions": dropped})
         log.info("events_expired", tenant_id=tenant_id, count=len(dropped))
+    forget_old_answers()
 
 
 @shared_task(base=TenantTask, name="mapping.migrate_tenant")

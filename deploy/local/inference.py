@@ -42,12 +42,18 @@ class InferenceWorker:
         words = [
             *(sys.executable, "-m", "mapping.worker", "--port", str(self.port)),
             *("--cache-dir", str(self.state.path / "models")),
+            *("--adapters", str(self._adapters)),
         ]
         if self.adapter:
             words += ["--adapter", str(self.adapter)]
         return Program(
             tuple(words), REPOSITORY, orphan_signal=signal.SIGKILL, gives_up_with=_CANNOT
         )
+
+    @property
+    def _adapters(self) -> Path:
+        """Where promoted versions are put, and taken up again after a restart."""
+        return self.state.path / "adapters"
 
     def is_ready(self) -> bool:
         """Whether it answers. It listens once the model is loaded."""
@@ -68,6 +74,7 @@ class InferenceWorker:
             "PILLARS__INFERENCE__URL": f"http://127.0.0.1:{self.port}",
             "PILLARS__INFERENCE__API_KEY": self.key,
             "PILLARS__INFERENCE__MODEL": _BASE,
+            "PILLARS__INFERENCE__ADAPTERS": str(self._adapters),
             "PILLARS__INFERENCE__ADAPTER": self.adapter.name if self.adapter else "",
         }
 

@@ -10,6 +10,7 @@ from mapping.inference.failures import refused, rubbish, too_late, unreachable
 
 _MOST_BYTES: Final = 1_048_576  # of an answer; one letter with its log-probabilities takes 10 kB
 _KEEP_SECONDS: Final = 30.0
+_MOST_SAID: Final = 500  # characters of an error that are shown
 # A connection that was kept may have died with the server's restart: ask once more on a new one.
 _BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.CloseError)
 
@@ -41,6 +42,23 @@ class Transport:
     def post(self, path: str, body: dict[str, Any], *, deadline: float) -> Any:
         """The JSON of the answer. Raises InferenceError."""
         return self._ask("POST", path, orjson.dumps(body), deadline)
+
+    def tell(self, path: str, body: dict[str, Any], *, deadline: float) -> tuple[int, str]:
+        """(status, what the server says of it), for an order rather than a question.
+
+        No prompt has a part in it, so that the server's own words may be shown: its error, or else
+        nothing. Asked once: an order must not be given twice. Raises InferenceError.
+        """
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise too_late(self._timeout_seconds)
+        try:
+            response = self._client.post(path, content=orjson.dumps(body), timeout=left)
+        except httpx.TimeoutException:
+            raise too_late(self._timeout_seconds) from None
+        except httpx.HTTPError:
+            raise unreachable() from None
+        return response.status_code, _error_in(response.content)
 
     def close(self) -> None:
         """Close all connections."""
@@ -82,3 +100,15 @@ class Transport:
                 if time.monotonic() > deadline:
                     raise too_late(self._timeout_seconds)
         return bytes(data)
+
+
+def _error_in(content: bytes) -> str:
+    """The message of an error as OpenAI's servers write it, in one line of printable characters."""
+    try:
+        document = orjson.loads(content)
+    except ValueError:
+        return ""
+    found = document.get("error", document) if isinstance(document, dict) else None
+    said = found.get("message") if isinstance(found, dict) else None
+    text = said if isinstance(said, str) else ""
+    return "".join(one if one.isprintable() else " " for one in text[:_MOST_SAID])

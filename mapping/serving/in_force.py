@@ -78,7 +78,7 @@ def _take(before: Serving | None, found: Serving) -> None:
             if version:
                 metrics.SERVED_MODEL.labels(role, version).set(shown)
     if before is not None and before.number != found.number:
-        log.warning("serving_changed", number=found.number, state=live_name(found) or _OF_FILE)
+        log.warning("serving_changed", serial=found.number, version=live_name(found) or _OF_FILE)
 
 
 def _new_watch() -> Watch[Serving]:

@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
-from mapping.worker.weights import WeightsError, adapter_in, base_in, check_memory, packaged_base
+from mapping.worker.weights import WeightsError, base_in, check_memory, packaged_base
 
 _CANNOT = 3
 # Many more than may wait in line: /health and /metrics answer while all places are taken.
@@ -43,6 +44,9 @@ def _options() -> argparse.Namespace:
     source.add_argument("--model-dir", type=Path, help="a base model as transformers saves it")
     source.add_argument("--cache-dir", type=Path, help="where to keep the packaged base model")
     parser.add_argument("--adapter", type=Path, help="a LoRA adapter as PEFT saves it")
+    parser.add_argument(
+        "--adapters", type=Path, metavar="FOLDER", help="from which more may be loaded later"
+    )
     parser.add_argument("--threads", type=int, default=0, help="of the processor; 0: all")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     parser.add_argument("--places", type=int, default=16, help="questions that may wait")
@@ -67,24 +71,28 @@ def _serve(options: argparse.Namespace) -> int:
     started = time.monotonic()
     _prepare_environment()
     base = base_in(options.model_dir) if options.model_dir else packaged_base(options.cache_dir)
-    adapter = adapter_in(options.adapter) if options.adapter else None
     check_memory(base)
+    if options.adapters:
+        options.adapters.mkdir(parents=True, exist_ok=True)
 
     import torch
     from waitress.server import create_server
 
+    from mapping.worker.adapters import fitting_adapter
     from mapping.worker.app import MOST_BYTES, Application
     from mapping.worker.metrics import Metrics
-    from mapping.worker.model import LetterModel
     from mapping.worker.reader import Reader
+    from mapping.worker.shelf import Shelf
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = LetterModel(base, adapter, options.precision)
+    adapter = fitting_adapter(options.adapter, base) if options.adapter else None
+    shelf = Shelf(base, adapter, precision=options.precision, folder=options.adapters)
+    [model] = shelf.models()
     metrics = Metrics()
-    reader = Reader(model, metrics, places=options.places)
+    reader = Reader(metrics, places=options.places)
     application = Application(
-        model, reader, metrics,
+        shelf, reader, metrics,
         key=os.environ.get("PILLARS_INFERENCE_API_KEY", ""), most_tokens=options.max_tokens,
     )  # fmt: skip
     server = create_server(
@@ -105,6 +113,8 @@ def _serve(options: argparse.Namespace) -> int:
         model.name, options.port, time.monotonic() - started, model.precision,
         torch.get_num_threads(),
     )  # fmt: skip
+    # What was served beside it before a restart follows while it answers already.
+    Thread(target=shelf.take_up, name="take-up", daemon=True).start()
     server.run()
     return 0
 

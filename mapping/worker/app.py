@@ -1,30 +1,41 @@
-"""The worker's WSGI application: four addresses, JSON in and out, nothing logged of a prompt."""
+"""The worker's WSGI application: JSON in and out, nothing logged of a prompt."""
 
 import hmac
 import logging
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mapping.worker.metrics import CONTENT_TYPE, Metrics
 from mapping.worker.model import LetterModel
-from mapping.worker.protocol import ChatRequest, complaint, completion, error_body, model_list
+from mapping.worker.protocol import (
+    ChatRequest,
+    LoadRequest,
+    UnloadRequest,
+    complaint,
+    completion,
+    error_body,
+    model_list,
+)
 from mapping.worker.reader import Full, Late, Reader
+from mapping.worker.shelf import Shelf, ShelfError, UnknownModelError
 
 log = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 262_144  # of a request
 _JSON: Final = "application/json"
+_TEXT: Final = "text/plain; charset=utf-8"
 # What the caller will wait, in milliseconds: later than that an answer is of no use to it.
 _BUDGET_HEADER: Final = "HTTP_X_BUDGET_MS"
 _LONGEST_MS: Final = 60_000
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Answer = tuple[int, str, bytes]
+Request = TypeVar("Request", bound=BaseModel)
 
 
 class Refusal(Exception):  # noqa: N818
@@ -39,18 +50,20 @@ class Application:
     """Called by the server's threads."""
 
     def __init__(
-        self, model: LetterModel, reader: Reader, metrics: Metrics, *, key: str, most_tokens: int
+        self, shelf: Shelf, reader: Reader, metrics: Metrics, *, key: str, most_tokens: int
     ) -> None:
-        self._model = model
+        self._shelf = shelf
         self._reader = reader
         self._metrics = metrics
         self._key = key.encode()
-        self._most_tokens = min(most_tokens, model.longest - 1)
+        self._most_tokens = most_tokens
         self._routes: dict[tuple[str, str], Callable[[dict[str, Any]], Answer]] = {
             ("GET", "/health"): self._health,
             ("GET", "/metrics"): self._exposition,
             ("GET", "/v1/models"): self._models,
             ("POST", "/v1/chat/completions"): self._chat,
+            ("POST", "/v1/load_lora_adapter"): self._load,
+            ("POST", "/v1/unload_lora_adapter"): self._unload,
         }
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -94,31 +107,57 @@ class Application:
         return 200, CONTENT_TYPE, self._metrics.exposition()
 
     def _models(self, environ: dict[str, Any]) -> Answer:
-        return 200, _JSON, orjson.dumps(model_list(self._model))
+        return 200, _JSON, orjson.dumps(model_list(self._shelf.models()))
+
+    def _load(self, environ: dict[str, Any]) -> Answer:
+        request = _parsed(LoadRequest, environ)
+        try:
+            self._shelf.load(request.lora_name, request.lora_path)
+        except ShelfError as error:
+            raise Refusal(400, str(error)) from None
+        return 200, _TEXT, f"Success: LoRA adapter '{request.lora_name}' added.".encode()
+
+    def _unload(self, environ: dict[str, Any]) -> Answer:
+        request = _parsed(UnloadRequest, environ)
+        try:
+            self._shelf.unload(request.lora_name)
+        except UnknownModelError:
+            raise Refusal(404, "No adapter of that name is served here.") from None
+        return 200, _TEXT, f"Success: LoRA adapter '{request.lora_name}' removed.".encode()
 
     def _chat(self, environ: dict[str, Any]) -> Answer:
         deadline = time.monotonic() + _budget(environ)
+        request = _parsed(ChatRequest, environ)
         try:
-            request = ChatRequest.model_validate_json(_body(environ))
-        except ValidationError as error:
-            raise Refusal(400, complaint(error)) from None
-        if request.model != self._model.name:
+            with self._shelf.using(request.model) as model:
+                return self._read(model, request, deadline)
+        except UnknownModelError:
             raise Refusal(
-                404, "That model is not served here. GET /v1/models names the one that is."
-            )
-        if any(token >= self._model.vocabulary for token in request.logprob_token_ids):
+                404, "That model is not served here. GET /v1/models names those that are."
+            ) from None
+
+    def _read(self, model: LetterModel, request: ChatRequest, deadline: float) -> Answer:
+        if any(token >= model.vocabulary for token in request.logprob_token_ids):
             raise Refusal(400, "logprob_token_ids: there is no such token.")
-        tokens = self._model.tokens_of([message.model_dump() for message in request.messages])
-        if len(tokens) > self._most_tokens:
-            raise Refusal(400, f"messages: more than {self._most_tokens} tokens.")
+        tokens = model.tokens_of([message.model_dump() for message in request.messages])
+        most = min(self._most_tokens, model.longest - 1)
+        if len(tokens) > most:
+            raise Refusal(400, f"messages: more than {most} tokens.")
         self._metrics.tokens.observe(len(tokens))
         try:
-            reading = self._reader.ask(tokens, request.logprob_token_ids, deadline=deadline)
+            reading = self._reader.ask(model, tokens, request.logprob_token_ids, deadline=deadline)
         except Full:
             raise Refusal(503, "As many questions wait as may. Try again later.") from None
         except Late:
             raise Refusal(503, "The time for this question was over before it was read.") from None
-        return 200, _JSON, orjson.dumps(completion(self._model, request, tokens, reading))
+        return 200, _JSON, orjson.dumps(completion(model, request, tokens, reading))
+
+
+def _parsed(kind: type[Request], environ: dict[str, Any]) -> Request:
+    try:
+        return kind.model_validate_json(_body(environ))
+    except ValidationError as error:
+        raise Refusal(400, complaint(error)) from None
 
 
 def _body(environ: dict[str, Any]) -> bytes:

@@ -41,6 +41,24 @@ class ChatRequest(BaseModel):
     cache_salt: Annotated[str, Field(max_length=200)] = ""
 
 
+class LoadRequest(BaseModel):
+    """An adapter to load, as vLLM is told."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lora_name: Annotated[str, Field(min_length=1, max_length=100)]
+    lora_path: Annotated[str, Field(min_length=1, max_length=4_096)]
+    load_inplace: Literal[False] = False  # another version has another name
+
+
+class UnloadRequest(BaseModel):
+    """An adapter to take away."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lora_name: Annotated[str, Field(min_length=1, max_length=100)]
+
+
 def complaint(error: ValidationError) -> str:
     """What is wrong with a request, without quoting it."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -55,9 +73,13 @@ def error_body(status: int, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "code": status}}
 
 
-def model_list(model: LetterModel) -> dict[str, Any]:
-    """The one model that is served, with what identifies it."""
-    card = {
+def model_list(models: Sequence[LetterModel]) -> dict[str, Any]:
+    """The models that are served, with what identifies them."""
+    return {"object": "list", "data": [_card(model) for model in models]}
+
+
+def _card(model: LetterModel) -> dict[str, Any]:
+    return {
         "id": model.name,
         "object": "model",
         "created": 0,
@@ -71,7 +93,6 @@ def model_list(model: LetterModel) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "letter_token_ids": model.letter_tokens,
     }
-    return {"object": "list", "data": [card]}
 
 
 def completion(

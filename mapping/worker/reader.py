@@ -1,4 +1,4 @@
-"""The line in front of the model: bounded, first come first served, one thread that reads."""
+"""The line in front of the models: bounded, first come first served, one thread that reads."""
 
 import queue
 import time
@@ -29,6 +29,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    model: LetterModel
     tokens: Sequence[int]
     wanted: Sequence[int]
     deadline: float
@@ -42,8 +43,7 @@ _END: Final = None
 class Reader:
     """Reads one question at a time; whoever asks waits for the future."""
 
-    def __init__(self, model: LetterModel, metrics: Metrics, *, places: int) -> None:
-        self._model = model
+    def __init__(self, metrics: Metrics, *, places: int) -> None:
         self._metrics = metrics
         self._line: queue.Queue[_Job | None] = queue.Queue(places)
         self._thread = Thread(target=self._work, name="reader", daemon=True)
@@ -54,11 +54,18 @@ class Reader:
         """Whether questions are still read."""
         return self._thread.is_alive()
 
-    def ask(self, tokens: Sequence[int], wanted: Sequence[int], *, deadline: float) -> Reading:
+    def ask(
+        self,
+        model: LetterModel,
+        tokens: Sequence[int],
+        wanted: Sequence[int],
+        *,
+        deadline: float,
+    ) -> Reading:
         """Wait for the answer. Raises Full at once, or Late when the time is over."""
         future: Future[Reading] = Future()
         try:
-            self._line.put_nowait(_Job(tokens, wanted, deadline, time.monotonic(), future))
+            self._line.put_nowait(_Job(model, tokens, wanted, deadline, time.monotonic(), future))
         except queue.Full:
             raise Full from None
         self._metrics.waiting.set(self._line.qsize())
@@ -82,7 +89,7 @@ class Reader:
                 continue
             self._metrics.wait.observe(started - job.asked_at)
             try:
-                reading = Reading(*self._model.log_probs(job.tokens, job.wanted))
+                reading = Reading(*job.model.log_probs(job.tokens, job.wanted))
             except Exception as error:  # noqa: BLE001 - told to whoever waits; the thread goes on
                 job.future.set_exception(error)
             else:

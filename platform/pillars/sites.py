@@ -13,6 +13,7 @@ from audit.admin import register as audit
 from mapping.admin import register as events
 from mapping.onboarding.pages import register as onboarding
 from mapping.selectors import release_in_force
+from mapping.serving.admin import register as served
 from mapping.switch.admin import register as mode
 from pillars import dashboards
 from reporting.admin import register as reports
@@ -75,8 +76,8 @@ platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
 for add in (
-    tenants, platform_keys, mode, people, knowledge, changes, proposing, suggestions, onboarding,
-    audit,
+    tenants, platform_keys, mode, served, people, knowledge, changes, proposing, suggestions,
+    onboarding, audit,
 ):  # fmt: skip
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):

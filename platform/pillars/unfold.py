@@ -50,7 +50,10 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Tenants", "domain", "tenants.Tenant"),
         _Page("API keys", "key", "keys.ApiKey"),
     ),
-    "Mapping": (_Page("Mapping mode", "tune", "switch.ModeChoice"),),
+    "Mapping": (
+        _Page("Mapping mode", "tune", "switch.ModeChoice"),
+        _Page("Served model", "model_training", "serving.ServingChoice"),
+    ),
     "Knowledge": (
         _Page("Change sets", "edit_note", "changes.ChangeSet"),
         _Page("Suggestions", "lightbulb", "changes.Suggestion"),

@@ -25,12 +25,14 @@ from mapping.models import (
     MigrationRun,
     ReviewItem,
     RunState,
+    ShadowAnswer,
     ThresholdScope,
 )
 from mapping.overrides import set_threshold
 from mapping.pins import pin_release, tenant_knowledge
 from mapping.review import services as review
 from mapping.review.sweep import sweep
+from mapping.serving.models import ServingChoice
 from mapping.switch.services import change_mode
 from reporting.models import Report, ReportFile, ReportState
 from taxonomy import models as taxonomy
@@ -101,9 +103,11 @@ def plant() -> World:
     change_set = changes.start(title="A change", reason="Everybody's.", author=operator)
     # The mode of the file: what is planted changes nothing for other tests in this process.
     choice = change_mode(mode=settings.CONFIG.mapping.mode, reason="Everybody's.", actor=ACTOR)
+    served = ServingChoice.objects.create(number=1, kind="trial_ended", made_by=ACTOR)
     for side in sides:
         side.ids["changes.changeset"] = change_set.pk
         side.ids["switch.modechoice"] = choice.pk
+        side.ids["serving.servingchoice"] = served.pk
     return World(*sides, operator=_session(operator))
 
 
@@ -126,6 +130,12 @@ def _plant_side(tenant: Tenant) -> Side:
             scope=ThresholdScope.DETECTOR, subject=f"{side.mark}-detector", value=0.5,
             actor=f"user:{side.mark}", note=side.mark,
         ).pk  # fmt: skip
+        today = date.today()
+        ShadowAnswer.objects.create(
+            live="v1", trial="v2", detector=f"{side.mark}-detector", label=side.mark,
+            live_label="PII.Other", trial_label="PII.Other", asked=1, first_day=today,
+            last_day=today,
+        )  # fmt: skip
         side.ids["audit.auditentry"] = record(
             action="zq.marked", actor=f"user:{side.mark}", target=side.mark, detail={"x": side.mark}
         ).pk

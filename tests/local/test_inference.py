@@ -45,6 +45,7 @@ def test_the_worker_and_who_asks_it_are_told_the_same(state: StateDir, tmp_path:
     words = worker.program().argv
     assert told["PILLARS__INFERENCE__URL"].endswith(f":{words[words.index('--port') + 1]}")
     assert told["PILLARS__INFERENCE__ADAPTER"] == "mapper-3"
+    assert told["PILLARS__INFERENCE__ADAPTERS"] == words[words.index("--adapters") + 1]
     assert told["PILLARS__INFERENCE__API_KEY"] == told["PILLARS_INFERENCE_API_KEY"] != ""
     assert not any(worker.key in word for word in words)
     assert (state.path / "inference.json").stat().st_mode & 0o777 == 0o600

@@ -283,6 +283,7 @@ TENANT_LISTS = (
 )  # fmt: skip
 PLATFORM_LISTS = (
     "tenants/tenant", "keys/apikey", "users/user", "audit/auditentry", "switch/modechoice",
+    "serving/servingchoice",
     "changes/suggestion",
 )  # fmt: skip
 

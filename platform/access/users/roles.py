@@ -42,15 +42,16 @@ PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
     CURATOR: (
         "taxonomy.*:view", "changes.*:view", "changes.add_changeset", "changes.change_changeset",
         "changes.change_suggestion",
-        "switch.view_modechoice", "audit.view_auditentry",
+        "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),
     APPROVER: (
         "taxonomy.*:view", "changes.*:view", "changes.approve_changeset",
-        "switch.view_modechoice", "audit.view_auditentry",
+        "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),
     # Who may choose the mapping mode and turn the kill switch, as superusers may.
     OPERATOR: (
         "taxonomy.*:view", "switch.view_modechoice", "switch.add_modechoice",
+        "serving.view_servingchoice",
         "audit.view_auditentry",
     ),
 }  # fmt: skip

@@ -68,6 +68,11 @@ SERVED_MODEL = Gauge(
     ["role", "version"],
     multiprocess_mode="mostrecent",
 )
+SHADOW_QUESTIONS = Counter(
+    "pillars_shadow_questions_total",
+    "Questions for the version that is asked beside the live one, by what became of them",
+    ["outcome"],
+)
 RETRIED_WRITES = Counter(
     "pillars_event_write_retries_total", "Event writes repeated after a lost database connection"
 )
