@@ -28,7 +28,7 @@ from deploy.local.inference import adapter_dir
 from deploy.local.processes import random_port, wait_until
 from deploy.local.state import REPOSITORY
 from mapping.inference import HttpChooser, InferenceOptions
-from mapping.resolver.prompt import build_prompt, options_for
+from mapping.resolver.prompt import LETTERS, build_prompt, options_for
 from mapping.resolver.types import Choice, LabelQuestion, Option
 from mapping.worker.weights import Base, packaged_base
 from tests.worker.running import KEY, RunningWorker
@@ -156,6 +156,36 @@ def tokens(url: str, base: Base, adapter: Path, question: Question) -> list[int]
         return list(json.load(response)["prompt_token_ids"])
 
 
+def framework(
+    base: Path, adapter: Path, asked: Sequence[Question], dtype: str
+) -> list[tuple[list[int], list[float]]]:
+    """What the training framework says: (tokens of the prompt, log-probabilities of its letters).
+
+    transformers and PEFT as the trainer uses them: the adapter beside the weights, not merged, the
+    tokenizer's own chat template. `dtype`: float32 or bfloat16 throughout.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
+    model = PeftModel.from_pretrained(plain, str(adapter)).eval()
+    found = []
+    for one in asked:
+        prompt = build_prompt(*one)
+        chat = [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": prompt.user},
+        ]
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+        letters = [tokenizer(one)["input_ids"][-1] for one in LETTERS[: len(prompt.names)]]
+        with torch.inference_mode():
+            logits = model(torch.tensor([ids])).logits[0, -1].float()
+        found.append((list(ids), torch.log_softmax(logits, -1)[letters].tolist()))
+    return found
+
+
 def questions(count: int) -> list[Question]:
     """Labels of the taxonomy in their own words, each among seven others."""
     file = REPOSITORY / "pillars-detectors" / "taxonomy" / "2026.11.yaml"
@@ -207,7 +237,8 @@ def vllm(python: str, base: Base, adapter: Path, log: Path) -> Iterator[str]:
     command = [
         *(python, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1"),
         *("--port", str(port), "--model", str(base.folder), "--served-model-name", base.name),
-        *("--enable-lora", "--max-lora-rank", "16", "--lora-modules", lora),
+        *("--enable-lora", "--max-lora-rank", "16", "--max-loras", "2"),
+        *("--lora-modules", lora),
         *("--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "8"),
         *("--max-logprobs", "128", "--api-key", KEY, "--generation-config", "vllm"),
     ]
@@ -216,6 +247,7 @@ def vllm(python: str, base: Base, adapter: Path, log: Path) -> Iterator[str]:
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "HF_HUB_OFFLINE": "1",
         # Threads that spin while they wait starve on a busy machine.
         "OMP_WAIT_POLICY": "passive",

@@ -1,6 +1,7 @@
 """A version is promoted and rolled back while requests run: none fails, each names who answered."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -13,13 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
+import pgtrigger
 import pytest
+from pydantic import SecretStr
 
+from audit.models import AuditEntry
+from deploy.local.processes import random_port, wait_until
 from deploy.local.state import REPOSITORY
 from mapping.resolver.artifacts import Artifacts
+from mapping.serving import deploy, services
+from mapping.serving.models import ServingChoice
 from mapping.serving.types import ServedModel
-from tests.support.stack import OwnStack, Stack
+from tests.conftest import DemoTenant
 from tests.worker.running import KEY, RunningWorker
 
 pytest.importorskip("torch", reason="the extra `model` is not installed")
@@ -29,21 +35,8 @@ from tests.support.small_llama import write_adapter, write_base
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 REACH_SECONDS = 2.0
-_BETWEEN_SECONDS = 5.0
-# Done by a process of its own, as an operator's command is.
-_STEPS = """
-import json, time
-from pathlib import Path
-from mapping.serving import deploy, services
-from mapping.serving.types import ServedModel
-models = [ServedModel.of(one) for one in json.loads(Path({documents!r}).read_text())]
-for model in models:
-    deploy.load(name=model.adapter, folder=Path({made!r}) / model.adapter)
-    services.serve_live(model=model, reason="Better.", actor="system:tests")
-    time.sleep({pause})
-services.serve_previous(reason="Worse.", actor="system:tests")
-time.sleep({pause})
-"""
+BETWEEN_SECONDS = 6.0
+ACTOR = "system:serving-tests"
 
 
 class Sent(NamedTuple):
@@ -98,40 +91,69 @@ def worker(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         running.stop()
 
 
-@pytest.fixture(scope="module")
-def own(worker: RunningWorker) -> OwnStack:
-    return OwnStack(
-        PILLARS__MAPPING__MODE="hybrid",
-        PILLARS__INFERENCE__BACKEND="embedded",
-        PILLARS__INFERENCE__URL=worker.url,
-        PILLARS__INFERENCE__API_KEY=KEY,
-        PILLARS__INFERENCE__MODEL="tiny",
-        PILLARS__INFERENCE__ADAPTER="",
-        PILLARS__INFERENCE__TIMEOUT_MS="5000",
-        PILLARS__INFERENCE__ADAPTERS=worker.words[worker.words.index("--adapters") + 1],
-    )
+@pytest.fixture
+def web(worker: RunningWorker, committed: None, settings: Any, tmp_path: Path) -> Iterator[str]:
+    """A web server of two processes on the tests' own database; this process has its settings."""
+    adapters = worker.words[worker.words.index("--adapters") + 1]
+    told = {
+        "backend": "embedded", "url": worker.url, "model": "tiny", "adapter": "",
+        "timeout_ms": 5_000, "adapters": adapters,
+    }  # fmt: skip
+    section = settings.CONFIG.inference.model_copy(update={**told, "api_key": SecretStr(KEY)})
+    settings.CONFIG = settings.CONFIG.model_copy(update={"inference": section})
+    port = random_port()
+    environment = {
+        **os.environ,
+        **{f"PILLARS__INFERENCE__{name.upper()}": str(value) for name, value in told.items()},
+        "PILLARS__INFERENCE__API_KEY": KEY,
+        "PILLARS__MAPPING__MODE": "hybrid",
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "platform")]),
+    }
+    words = [
+        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
+        *("--port", str(port), "--workers", "2", "--blocking-threads", "4", "--no-ws"),
+        "pillars.wsgi:application",
+    ]
+    log = tmp_path / "web.log"
+    with log.open("w") as out:
+        server = subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=out, stderr=out)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: _lives(url) or server.poll() is not None, 240, pause=0.3)
+        assert _lives(url), log.read_text()
+        yield url
+    finally:
+        server.terminate()
+        server.wait(60)
+        with pgtrigger.ignore():
+            ServingChoice.objects.all().delete()
+            AuditEntry.objects.filter(actor=ACTOR).delete()
 
 
-@pytest.fixture(scope="module")
-def stack(own: OwnStack) -> Iterator[Stack]:
-    with own as stack:
-        yield stack
+def _lives(url: str) -> bool:
+    request = urllib.request.Request(f"{url}/health/live", headers={"Host": "localhost"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 class Load:
     """Threads that send labels which nobody has seen, one after another."""
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._key = key
         self._stop = threading.Event()
         self.sent: list[Sent] = []
 
     def send(self, label: str) -> Sent:
         body = {"detector": "acme-scanner", "output": [{"label": label, "score": 0.9}]}
         request = urllib.request.Request(
-            f"{self._stack.url}/map", json.dumps(body).encode(),
+            f"{self._url}/map", json.dumps(body).encode(),
             {
-                "Authorization": f"Bearer {self._stack.api_key()}",
+                "Host": "localhost", "Authorization": f"Bearer {self._key}",
                 "Content-Type": "application/json",
             },
         )  # fmt: skip
@@ -161,32 +183,21 @@ class Load:
         self._pool.shutdown()
 
 
-def run_steps(own: OwnStack, code: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.local", "manage", "shell", "-c", code],
-        cwd=REPOSITORY, env=own.environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_promoted_and_rolled_back_under_load(
-    own: OwnStack, stack: Stack, models: list[ServedModel], made: Path, tmp_path: Path
+    web: str, spare: DemoTenant, models: list[ServedModel], made: Path
 ) -> None:
-    documents = tmp_path / "models.json"
-    documents.write_text(json.dumps([one.as_json() for one in models]))
-    code = _STEPS.format(documents=str(documents), made=str(made), pause=_BETWEEN_SECONDS)
-    with Load(stack) as load:
-        run_steps(own, code)
-    with psycopg.connect(stack.database_url) as connection:
-        rows = connection.execute(
-            "SELECT made_at, live->>'adapter' FROM serving_servingchoice ORDER BY number"
-        ).fetchall()
-        audited = connection.execute(
-            "SELECT action FROM audit_auditentry WHERE action LIKE 'serving.%' ORDER BY id"
-        ).fetchall()
-    switches = [(made_at.timestamp(), adapter) for made_at, adapter in rows]
+    with Load(web, spare.key) as load:
+        for model in models:
+            deploy.load(name=model.adapter, folder=made / model.adapter)
+            services.serve_live(model=model, reason="Better.", actor=ACTOR)
+            time.sleep(BETWEEN_SECONDS)
+        services.serve_previous(reason="Worse.", actor=ACTOR)
+        time.sleep(BETWEEN_SECONDS)
+    rows = list(ServingChoice.objects.order_by("number"))
+    switches = [(one.made_at.timestamp(), str(one.live["adapter"])) for one in rows]
     assert [adapter for _, adapter in switches] == ["mapper-1", "mapper-2", "mapper-1"]
-    assert [one for (one,) in audited] == [
+    audited = AuditEntry.objects.filter(actor=ACTOR).order_by("id")
+    assert list(audited.values_list("action", flat=True)) == [
         "serving.promoted", "serving.promoted", "serving.rolled_back",
     ]  # fmt: skip
     assert {one.status for one in load.sent} == {200}, "no request has failed"

@@ -35,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "folder", nargs="?", type=Path, help="start: the version's folder (adapter, calibrator)"
         )
-        parser.add_argument("--version", dest="name", help="its name; else as manifest.json says")
+        parser.add_argument("--name", help="the version's; else as manifest.json says")
         parser.add_argument("--tenant", action="append", metavar="SLUG", help="once for each")
         parser.add_argument("--share", type=float, help="of the labels, 0 to 1")
         shadow = parser.add_mutually_exclusive_group()
