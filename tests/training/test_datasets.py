@@ -21,6 +21,7 @@ from training.datasets.instructions import Drawing
 from training.datasets.patterns import PATTERNS, generate, iban, luhn, matching
 from training.datasets.privacy import raw_looking
 from training.datasets.rows import well_formed
+from training.datasets.sides import SIDES
 from training.datasets.sources import (
     Knowledge,
     SourceError,
@@ -30,7 +31,7 @@ from training.datasets.sources import (
     read_knowledge,
 )
 from training.datasets.spellings import Known, respell
-from training.datasets.splits import SIDES, SplitError, Splitting, divide
+from training.datasets.splits import SplitError, Splitting, divide
 from training.datasets.synthetic import read_wording
 from training.encoder.build import build as encoder_build
 from training.encoder.data import Dataset, Example

@@ -15,6 +15,7 @@ from training.datasets import store
 from training.datasets.card import card
 from training.datasets.findings import Finding
 from training.datasets.instructions import Drawing, Instructor, Nearness, Row
+from training.datasets.sides import SIDES, Side
 from training.datasets.sources import (
     Item,
     Knowledge,
@@ -25,7 +26,7 @@ from training.datasets.sources import (
     read_knowledge,
 )
 from training.datasets.spellings import Known
-from training.datasets.splits import SIDES, Side, Splitting, divide
+from training.datasets.splits import Splitting, divide
 from training.datasets.synthetic import WORDING, invent
 from training.datasets.validate import blocking, validate
 from training.encoder.data import Dataset, Example, content_of

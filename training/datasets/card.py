@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from training.datasets.findings import Finding
-from training.datasets.splits import SIDES
+from training.datasets.sides import SIDES
 
 _SHOWN: Final = 10
 _KINDS: Final = {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from training.datasets.findings import Finding
+from training.datasets.sides import SIDES
 from training.datasets.sources import (
     Item,
     Knowledge,
@@ -12,7 +13,6 @@ from training.datasets.sources import (
     read_knowledge,
 )
 from training.datasets.spellings import Known
-from training.datasets.splits import SIDES
 from training.datasets.store import Stored
 from training.datasets.synthetic import WORDING, invent
 from training.datasets.validate import validate

@@ -8,12 +8,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
+from training.datasets.sides import Side
 from training.datasets.sources import Item
 
-Side: TypeAlias = Literal["train", "validation", "test"]
-SIDES: Final[tuple[Side, ...]] = get_args(Side)
 # What a side's share may exceed, so that one large vendor does not fill it alone.
 _OVER: Final = 1.1
 # Of one category's labels, at most this share is taken away from training for a side.

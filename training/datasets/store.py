@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from training.datasets.splits import SIDES, Side
+from training.datasets.sides import SIDES, Side
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"

@@ -19,8 +19,8 @@ from taxonomy.agreement import of_entry
 from training.datasets.findings import Finding, Findings
 from training.datasets.privacy import raw_looking
 from training.datasets.rows import well_formed
+from training.datasets.sides import SIDES, Side
 from training.datasets.sources import Item, Knowledge
-from training.datasets.splits import SIDES, Side
 from training.encoder.build import answers_of
 from training.encoder.data import Dataset
 from training.lora.samples import right_letters

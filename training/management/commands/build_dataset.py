@@ -15,8 +15,9 @@ from mapping.evaluation.folds import FoldsError
 from mapping.resolver.artifacts import SHIPPED
 from training.datasets.build import BuildError, Recipe, build
 from training.datasets.instructions import Drawing
+from training.datasets.sides import SIDES
 from training.datasets.sources import SourceError
-from training.datasets.splits import SIDES, SplitError, Splitting
+from training.datasets.splits import SplitError, Splitting
 from training.datasets.store import StoreError, save
 
 SCORES: Final = SHIPPED / "folds" / "folds.npz"

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from training.datasets.splits import SIDES
+from training.datasets.sides import SIDES
 from training.datasets.store import StoreError, folders, read_manifest
 from training.management.commands.build_dataset import folder_of_data_sets
 
