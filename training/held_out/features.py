@@ -63,7 +63,7 @@ class Retrieval:
         asked = one.question
         question = Question(
             id="", detector=asked.detector, detector_version=None, category=asked.category or None,
-            output=asked.label, description=asked.description,
+            output=one.source, description=asked.description,
         )  # fmt: skip
         try:
             cosines = self._folds.of("vendor_cosines", question)

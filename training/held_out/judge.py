@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from mapping.evaluation.metrics import (
-    Interval,
     Judged,
     calibration_error,
     hit,
@@ -187,6 +186,9 @@ def _summary(answers: Sequence[_Answer]) -> dict[str, Any]:
     kept = [one for one in answers if not one.handed_over]
     pairs = [(one.verdict.labels, one.asked.right) for one in answers]
     rankings = [([name for name, _ in one.verdict.candidates], one.asked.right) for one in answers]
+    groups = by_detector.items()
+    accepted = macro_over({name: [one.right for one in group] for name, group in groups})
+    parent = macro_over({name: [one.parent for one in group] for name, group in groups})
     count = max(len(answers), 1)
     return {
         "rows": len(answers),
@@ -199,16 +201,13 @@ def _summary(answers: Sequence[_Answer]) -> dict[str, Any]:
         "model_alone": sum(one.model_alone for one in answers) / count,
         "abstained": 1 - len(kept) / count,
         "accepted_of_answered": sum(one.answered_right for one in kept) / max(len(kept), 1),
-        "accepted_by_detector": _interval(by_detector, lambda one: one.right),
-        "parent_by_detector": _interval(by_detector, lambda one: one.parent),
+        "accepted_by_detector": accepted.mean,
+        "parent_by_detector": parent.mean,
+        "intervals": {
+            "accepted_by_detector": [accepted.low, accepted.high],
+            "parent_by_detector": [parent.low, parent.high],
+        },
     }
-
-
-def _interval(groups: Mapping[str, Sequence[_Answer]], good: Any) -> dict[str, float]:
-    found: Interval = macro_over(
-        {name: [good(one) for one in all_] for name, all_ in groups.items()}
-    )
-    return found._asdict()
 
 
 def _micro_f1(pairs: Iterable[tuple[Sequence[str], frozenset[str]]]) -> float:

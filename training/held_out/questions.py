@@ -16,6 +16,7 @@ class HeldOut(NamedTuple):
 
     question: LabelQuestion
     options: tuple[Option, ...]
+    source: str  # the label as its file spells it
     vendor: str  # or the detector, where the file names none: held out together
     right: frozenset[str]
 
@@ -44,7 +45,11 @@ def _read(rows: Iterable[Mapping[str, Any]], labels: Mapping[str, Any]) -> Itera
                 "Build the data set anew and train on it: `manage.py build_dataset`."
             )
         yield HeldOut(
-            question, options, row["vendor"] or row["detector"], frozenset(row["answers"])
+            question,
+            options,
+            row["source"],
+            row["vendor"] or row["detector"],
+            frozenset(row["answers"]),
         )
 
 
