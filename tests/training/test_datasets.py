@@ -86,6 +86,15 @@ def test_vendors_are_on_one_side_and_nothing_is_lost(built: Built, knowledge_fol
         assert one.label in labels[one.detector]
 
 
+def test_codes_are_never_learnt_by_heart(built: Built) -> None:
+    rows = rows_of(built, "train")
+    codes = [row for row in rows if re.fullmatch(r"[SOCHKR]\d{1,2}", row["source"])]
+    assert len(codes) > 20
+    assert all(row["description"] for row in codes)
+    # A short name is no code.
+    assert any(row["kind"] == "alias" and row["source"] == "ip" for row in rows)
+
+
 def test_invented_labels_are_balanced(built: Built) -> None:
     texts = json.loads(built.files["dataset.json"])["texts"]
     invented = [row for row in rows_of(built, "train") if row["kind"] == "synthetic"]

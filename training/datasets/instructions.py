@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mapping.engine.propose import spelling
 from mapping.evaluation.folds import Folds, key_of
 from mapping.evaluation.strata import is_opaque
 from mapping.resolver.lexical import LexicalIndex
@@ -155,7 +156,7 @@ class Instructor:
             text = f"{self._seed}/{identity}/{item.example.description}"
             chance = random.Random(text)  # noqa: S311 - repeatable on purpose
             asked, described = self._question(item, variation, chance)
-            if described or not _says_nothing(item.example):
+            if described or not self._says_nothing(item.example):
                 shortlist = self._draw(item, described, chance)
                 yield self._row(item, identity, variation, asked, shortlist)
 
@@ -182,11 +183,20 @@ class Instructor:
             if chance.random() < drawing.respelled:
                 label = respell(label, one, self._known, chance)
         # A code without its description could be learnt by heart only.
-        alone = chance.random() < drawing.label_alone and not _says_nothing(one)
+        alone = chance.random() < drawing.label_alone and not self._says_nothing(one)
         described = bool(one.description) and not alone
         category = "" if chance.random() < drawing.without_category else one.category
         description = one.description if described else ""
         return LabelQuestion(one.detector, label, description, category), described
+
+    def _says_nothing(self, one: Example) -> bool:
+        """Whether the label alone is a code, for something that could be told.
+
+        What the taxonomy itself has as a name (`ip`) is none.
+        """
+        outcome = not {NOT_A_FINDING, NONE_OF_THESE}.isdisjoint(one.answers)
+        named = ("taxonomy", spelling(one.label)) in self._known.own
+        return is_opaque(one.label) and not outcome and not named
 
     def _draw(self, item: Item, described: bool, chance: random.Random) -> list[str]:
         """Options as the service would find them, more or less; the right ones mostly there.
@@ -254,8 +264,3 @@ class Instructor:
             "names": list(prompt.names),
             "letters": list(letters),
         }
-
-
-def _says_nothing(one: Example) -> bool:
-    """Whether the label alone is a code, for something that could be told."""
-    return is_opaque(one.label) and {NOT_A_FINDING, NONE_OF_THESE}.isdisjoint(one.answers)
