@@ -36,8 +36,8 @@ class Asked:
 
 def fit(asked: Sequence[Asked], names: Sequence[str]) -> Weights:
     """Weights for these questions. Step two sees posteriors of step one on groups left out."""
-    features = _logit(asked, names)
-    honest = out_of_group(asked, lambda others: _logit(others, names))
+    features = conditional_logit(asked, names)
+    honest = out_of_group(asked, lambda others: conditional_logit(others, names))
     posteriors = [
         posterior(one.features, weights) for one, weights in zip(asked, honest, strict=True)
     ]
@@ -61,12 +61,12 @@ def out_of_group(asked: Sequence[Asked], make: Callable[[list[Asked]], Any]) -> 
     return [made[part_of(one.group)] for one in asked]
 
 
-def _logit(asked: Sequence[Asked], names: Sequence[str]) -> Array:
+def conditional_logit(asked: Sequence[Asked], names: Sequence[str]) -> Array:
     """Weights of the features that make the right answers most likely."""
     values = np.stack([one.features for one in asked]).astype(np.float32)
     flat = values.reshape(-1, values.shape[2])
     right = np.array([[name in one.right for name in names] for one in asked])
-    weight = _weights(asked)
+    weight = weights_of(asked)
 
     def loss(weights: Array) -> tuple[float, Array]:
         scores = (flat @ weights.astype(np.float32)).reshape(right.shape).astype(np.float64)
@@ -85,7 +85,7 @@ def _logit(asked: Sequence[Asked], names: Sequence[str]) -> Array:
     return found
 
 
-def _weights(asked: Sequence[Asked]) -> Array:
+def weights_of(asked: Sequence[Asked]) -> Array:
     """A large detector does not count for many: as in training, by the root of its size."""
     sizes: dict[str, int] = {}
     for one in asked:

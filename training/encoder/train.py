@@ -6,7 +6,7 @@ Radford et al. 2021, with the classes' texts in place of in-batch negatives).
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,11 +49,11 @@ def train(
     chance = random.Random(profile.seed)  # noqa: S311 - no secret: repeatable on purpose
     classes = {name: number for number, name in enumerate(dataset.texts)}
     answers = encoder.tokens(list(dataset.texts.values()))
-    weights = _weights(examples)
+    weights = weights_of(examples)
     steps = profile.epochs * -(-len(examples) // profile.batch)
     trained = [one for one in encoder.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=profile.rate, weight_decay=profile.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _slope(profile, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, slope(profile.warm_up, steps))
     encoder.train()
     step = 0
     losses: list[float] = []
@@ -64,10 +64,10 @@ def train(
             chosen = [examples[number] for number in order[at : at + profile.batch]]
             weight = torch.tensor([weights[one.detector] for one in chosen], device=encoder.device)
             with torch.autocast(encoder.device, dtype=torch.bfloat16):
-                queries = encoder(encoder.tokens([_shown(one, profile, chance) for one in chosen]))
+                queries = encoder(encoder.tokens([shown(one, profile, chance) for one in chosen]))
                 vectors = encoder(answers)
             logits = encoder.log_scale.exp().clamp(max=60) * (queries.float() @ vectors.float().T)
-            target = _targets(chosen, classes).to(encoder.device)
+            target = targets(chosen, classes).to(encoder.device)
             loss = -((target * logits.log_softmax(-1)).sum(-1) * weight).sum() / weight.sum()
             optimizer.zero_grad()
             loss.backward()
@@ -80,18 +80,20 @@ def train(
     return float(torch.stack(losses).mean())
 
 
-def _weights(examples: Sequence[Example]) -> dict[str, float]:
+def weights_of(examples: Sequence[Example]) -> dict[str, float]:
     """A detector with four times the labels counts double: the next one will be none of these."""
     sizes = Counter(one.detector for one in examples)
     return {detector: float(size**-0.5) for detector, size in sizes.items()}
 
 
-def _slope(profile: Profile, steps: int) -> Callable[[int], float]:
-    warm = max(1, round(profile.warm_up * steps))
+def slope(warm_up: float, steps: int) -> Callable[[int], float]:
+    """The rate's factor at a step: up for the share `warm_up` of the steps, then down to 0."""
+    warm = max(1, round(warm_up * steps))
     return lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
 
 
-def _targets(examples: Sequence[Example], classes: dict[str, int]) -> Tensor:
+def targets(examples: Sequence[Example], classes: Mapping[str, int]) -> Tensor:
+    """Examples x classes: right answers share the probability."""
     target = torch.zeros(len(examples), len(classes))
     for row, one in enumerate(examples):
         for name in one.answers:
@@ -99,8 +101,8 @@ def _targets(examples: Sequence[Example], classes: dict[str, int]) -> Tensor:
     return target
 
 
-def _shown(example: Example, profile: Profile, chance: random.Random) -> str:
-    """The example as a caller might send it: another spelling, no description, words missing."""
+def varied(example: Example, profile: Profile, chance: random.Random) -> LabelQuestion:
+    """The example as a caller might send it: another spelling, no description, no category."""
     label = chance.choice((example.label, example.label, *example.aliases))
     description, category = example.description, example.category
     drawn = chance.random()
@@ -110,7 +112,11 @@ def _shown(example: Example, profile: Profile, chance: random.Random) -> str:
         label, description = description, ""
     if chance.random() < profile.without_category:
         category = ""
-    text = query_text(LabelQuestion(example.detector, label, description, category))
-    words = text.split()
+    return LabelQuestion(example.detector, label, description, category)
+
+
+def shown(example: Example, profile: Profile, chance: random.Random) -> str:
+    """The text of a varied example, some of its words missing."""
+    words = query_text(varied(example, profile, chance)).split()
     kept = [word for word in words if chance.random() >= profile.dropped_words]
     return " ".join(kept or words)
