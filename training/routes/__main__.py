@@ -10,6 +10,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from training.routes.material import all_folds
 from training.routes.registry import ROUTES, Bases, Entry
@@ -102,10 +103,8 @@ def entries_of(seed: int, epochs: int | None, changes: list[str]) -> dict[str, E
         kinds = {"epochs": int, "batch": int, "negatives": int, "rate": float, "warm_up": float}
         if name not in found or field not in kinds:
             raise ValueError(f"--set {change}: write ROUTE.FIELD=VALUE, a FIELD of {[*kinds]}.")
-        entry = found[name]
-        found[name] = replace(
-            entry, settings=replace(entry.settings, **{field: kinds[field](value)})
-        )
+        changed: dict[str, Any] = {field: kinds[field](value)}
+        found[name] = replace(found[name], settings=replace(found[name].settings, **changed))
     return found
 
 

@@ -86,7 +86,7 @@ class Route(ABC):
         """What retrieval wants of an encoder: `cosines` and `neighbours`, questions x answers."""
         return {}
 
-    def for_serving(self) -> None:
+    def for_serving(self) -> None:  # noqa: B027 - most have nothing to do
         """Make it as fast on a processor as it would be served. It cannot be trained any more."""
 
     @property
@@ -177,9 +177,9 @@ class Steps:
             return 0.0
         optimizer = torch.optim.AdamW(self._trained, lr=settings.rate, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, slope(settings.warm_up, steps))
-        step, losses = 0, list[Tensor]()
-        for rows in self._batches(count):
-            if step % -(-count // settings.batch) == 0:
+        losses = list[Tensor]()
+        for step, rows in enumerate(self._batches(count), 1):
+            if (step - 1) % -(-count // settings.batch) == 0:
                 losses = []
             loss = loss_of(rows)
             optimizer.zero_grad()
@@ -187,7 +187,6 @@ class Steps:
             torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
             optimizer.step()
             schedule.step()
-            step += 1
             losses.append(loss.detach())
             if after is not None:
                 after(step, steps)

@@ -1,6 +1,6 @@
 """The bi-encoder, as it is shipped and with what might make it better, each an option.
 
-texts        one text an answer, or several (name and meaning, boundary, aliases): the nearest counts
+texts        one text an answer, or several (with its boundary, each alias): the nearest counts
 soup         so many trainings with other seeds, their weights averaged (Wortsman et al. 2022)
 average      share of the last steps over which weights are averaged (SWA, Izmailov et al. 2018)
 mined        a second round that also tells each example from near ones with other answers
@@ -211,10 +211,11 @@ class BiEncoder(Route):
         found = np.zeros((len(lessons.examples), len(self.names)), dtype=np.float32)
         half = np.array([fold_of(one) % 2 for one in lessons.examples])
         for part in sorted(set(half.tolist())):
-            learnt, asked = np.flatnonzero(half != part), np.flatnonzero(half == part)
-            if not len(learnt):  # all examples are of one half: they teach themselves
+            learnt = np.flatnonzero(half != part).tolist()
+            asked: list[int] = np.flatnonzero(half == part).tolist()
+            if not learnt:  # all examples are of one half: they teach themselves
                 learnt = asked
-            teacher = self._teacher(lessons.part(learnt.tolist()))
+            teacher = self._teacher(lessons.part(learnt))
             lists = [
                 offered(lessons.examples[row], lessons.pools[row], lessons, 15, chance)
                 for row in asked
@@ -223,7 +224,7 @@ class BiEncoder(Route):
             numbers = np.array([one[:width] for one in lists])
             questions = [_question(lessons.examples[row]) for row in asked]
             scores = torch.from_numpy(teacher.score(questions, numbers)).softmax(-1).numpy()
-            found[asked[:, None], numbers] = scores
+            found[np.array(asked)[:, None], numbers] = scores
         return torch.from_numpy(found)
 
     def score(self, questions: Sequence[LabelQuestion], shortlists: Array) -> Array:

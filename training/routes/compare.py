@@ -54,7 +54,7 @@ class Comparison:
         if not self.routes:
             raise FileNotFoundError(f"{out} holds no scores: run or import some.")
         scores = {name: self._read(name) for name in self.routes}
-        there = np.all([~np.isnan(one).all(axis=2).any(axis=1) for one in scores.values()], axis=0)
+        there = np.all([_answered(one) for one in scores.values()], axis=0)
         self.rows: list[int] = np.flatnonzero(there).tolist()
         if not self.rows:
             raise FileNotFoundError(f"{out}: no question has been answered by every route.")
@@ -214,3 +214,9 @@ def names_of(comparison: Comparison, ensembles: Sequence[Sequence[str]]) -> None
         for name in one:
             if name not in comparison.routes:
                 raise ValueError(f"--ensembles: there are no scores of {name!r}.")
+
+
+def _answered(scores: Array) -> Array:
+    """Which questions have a score in every variant."""
+    found: Array = (~np.isnan(scores)).any(axis=2).all(axis=1)
+    return found

@@ -73,5 +73,5 @@ def fused(
             [one for one, other in zip(asked, folds, strict=True) if other != fold], names
         )
         for row in np.flatnonzero(folds == fold):
-            found[row] = posterior(features[row], weights)
+            found[row] = posterior(features[row], weights.tolist())
     return found

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from mapping.engine.propose import words
-from mapping.resolver.prompt import NONE_OF_THESE, NOT_A_FINDING, build_prompt
-from mapping.resolver.types import LabelQuestion, Option
+from mapping.resolver.prompt import build_prompt
+from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion, Option
 from mapping.worker.model import MixedLinear, fast_bfloat16
 from training.lora.model import load, plain, with_adapter
 from training.routes.base import Array, Route, Settings

@@ -233,9 +233,10 @@ def do(plan: Plan, known: Material, pools: Array, job: Job) -> None:
     npz.parent.mkdir(exist_ok=True)
     if plan.keep:
         route.save(npz.with_suffix(""))
+    kept: dict[str, Any] = {"rows": np.array(rows), **arrays}
     scratch = npz.with_suffix(".part")
     with scratch.open("wb") as file:
-        np.savez_compressed(file, rows=np.array(rows), **arrays)
+        np.savez_compressed(file, **kept)
     scratch.replace(npz)
     told = {
         "route": job.route, "fold": job.fold, "rows": len(rows), "examples": len(lessons.examples),

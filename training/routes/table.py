@@ -23,9 +23,9 @@ def tables(data: Path, out: Path, ensembles: Sequence[Sequence[str]] = ()) -> st
     answers = list(_rows(found, ensembles))
     reference = next((n for n, one in enumerate(answers) if one.name.startswith("retrieval")), 0)
     parts = [
-        f"{len(found.rows)} labels of {len(set(found.detectors.tolist()))} detectors, each answered "
-        "by models that had not seen its vendor. Intervals: 95 %, detectors drawn anew. Difference: "
-        f"accepted less that of *{answers[reference].name}*, in points."
+        f"{len(found.rows)} labels of {len(set(found.detectors.tolist()))} detectors, each "
+        "answered by models that had not seen its vendor. Intervals: 95 %, detectors drawn anew. "
+        f"Difference: accepted less that of *{answers[reference].name}*, in points."
     ]
     for variant, title in enumerate(("With descriptions", "Label alone")):
         judged = [found.judge(one, variant) for one in answers]
