@@ -1,6 +1,7 @@
 """Every route's answers on the same questions: ranked, judged, and with intervals."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from mapping.evaluation.models import answered
 from mapping.evaluation.report import Report
 from mapping.resolver.retrieve import FEATURES, KnownLabel, Retriever
 from mapping.resolver.types import NONE_OF_THESE
-from training.lora.folds import fold_of, say
+from training.lora.folds import fold_of
 from training.routes.base import Array
 from training.routes.fusion import alone, features_of, fused
 from training.routes.material import VARIANTS, Material
@@ -129,7 +130,8 @@ class Comparison:
             kept: Array = np.load(path)
             if kept.shape == wanted:
                 return kept
-        say("features of n-grams and spellings: once for this folder")
+        # Not among the Markdown, which goes to the standard output.
+        print("features of n-grams: once for this folder", file=sys.stderr, flush=True)  # noqa: T201
         examples = self.known.dataset.examples
         retriever = Retriever(
             self.known.taxonomy,
@@ -218,5 +220,6 @@ def names_of(comparison: Comparison, ensembles: Sequence[Sequence[str]]) -> None
 
 def _answered(scores: Array) -> Array:
     """Which questions have a score in every variant."""
-    found: Array = (~np.isnan(scores)).any(axis=2).all(axis=1)
+    counts: Array = np.asarray(np.sum(~np.isnan(scores), axis=2))
+    found: Array = np.asarray(np.min(counts, axis=1) > 0)
     return found
