@@ -190,13 +190,14 @@ class Instructor:
         return LabelQuestion(one.detector, label, description, category), described
 
     def _says_nothing(self, one: Example) -> bool:
-        """Whether the label alone is a code, for something that could be told.
+        """Whether the label alone is a code.
 
-        What the taxonomy itself has as a name (`ip`) is none.
+        What the taxonomy itself has as a name (`ip`) is none, nor is a sign for no finding (`O`).
         """
         outcome = not {NOT_A_FINDING, NONE_OF_THESE}.isdisjoint(one.answers)
+        sign = outcome and not any(map(str.isdigit, one.label))
         named = ("taxonomy", spelling(one.label)) in self._known.own
-        return is_opaque(one.label) and not outcome and not named
+        return is_opaque(one.label) and not sign and not named
 
     def _draw(self, item: Item, described: bool, chance: random.Random) -> list[str]:
         """Options as the service would find them, more or less; the right ones mostly there.
