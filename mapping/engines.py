@@ -15,13 +15,19 @@ import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 
-from mapping.engine import Engine, KnowledgeError
+from mapping.engine import Engine, Knowledge, KnowledgeError
 from mapping.knowledge import compile_documents
 from mapping.models import KnowledgePin
 from mapping.versions import AnswerVersions, Versions, versions_of
 from taxonomy.errors import NoReleaseError
 from taxonomy.migration import WayBack
-from taxonomy.selectors import current_serial, documents_of, plans_marker, ways_back
+from taxonomy.selectors import (
+    KnowledgeDocuments,
+    current_serial,
+    documents_of,
+    plans_marker,
+    ways_back,
+)
 from tenants.context import HasSchema, public_context, tenant_context
 
 log = structlog.get_logger("mapping.engines")
@@ -204,9 +210,20 @@ def _compiled(serial: int) -> EngineInForce:
     except (KnowledgeError, NoReleaseError) as error:
         log.error("release_not_usable", serial=serial, exc_info=True)
         raise NoKnowledgeError(_unusable(serial)) from error
+    return _in_force(documents, knowledge, back, plans)
+
+
+def engine_of_files(documents: KnowledgeDocuments) -> EngineInForce:
+    """For parsed files that are in no release. Raises KnowledgeError. Needs no database."""
+    return _in_force(documents, compile_documents(documents), {}, 0)
+
+
+def _in_force(
+    documents: KnowledgeDocuments, knowledge: Knowledge, back: Mapping[str, WayBack], plans: int
+) -> EngineInForce:
     threshold = settings.CONFIG.mapping.confidence_threshold
     return EngineInForce(
-        serial,
+        documents.serial,
         Engine(knowledge, threshold=threshold),
         versions_of(documents, knowledge.versions),
         back,

@@ -20,7 +20,8 @@ from mapping.engine import (
     MappingResult,
     Thresholds,
 )
-from mapping.engine.batch import map_all
+from mapping.engine.batch import Resolve, map_all
+from mapping.engines import engine_of_files
 from mapping.golden import GoldenFileError, GoldenReport, check_cases, read_cases
 from mapping.knowledge import compile_files
 from mapping.onboarding.drafting import (
@@ -40,10 +41,13 @@ from mapping.thresholds import thresholds_in_force
 from pillars.observability import metrics
 from taxonomy.documents import read_documents
 from taxonomy.errors import KnowledgeFileError
+from taxonomy.selectors import KnowledgeDocuments
 from taxonomy.validation import newest_taxonomy
 from tenants.selectors import TenantRef
 
 SCHEMA_VERSION = "2"
+# In whose name files are tried that belong to no tenant.
+NOBODY = TenantRef(uuid.UUID(int=0), "nobody", "Nobody", "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,25 @@ def map_items(*, origin: Origin, items: Sequence[MapItem]) -> list[MappedItem]:
     )
     return [
         _answer(in_force, origin, item, result, hash_text, now)
+        for item, result in zip(items, results, strict=True)
+    ]
+
+
+def map_on_files(
+    *, documents: KnowledgeDocuments, items: Sequence[MapItem], resolve: Resolve | None
+) -> list[dict[str, Any]]:
+    """The answers that `/map` would give on files that are in no release, for no tenant.
+
+    `resolve`: as of map_all. Raises KnowledgeError. Needs no database.
+    """
+    in_force = engine_of_files(documents)
+    origin = Origin(NOBODY, uuid.UUID(int=0), "")
+    hash_text = hasher(NOBODY)
+    now = datetime.now(UTC)
+    outputs = [_output(item) for item in items]
+    results = map_all(in_force.engine, outputs, hash_text, resolve=resolve)
+    return [
+        _answer(in_force, origin, item, result, hash_text, now).response
         for item, result in zip(items, results, strict=True)
     ]
 

@@ -21,6 +21,7 @@ from training.encoder.build import answers_of as answers_of_case
 from training.held_out.judge import FitError
 from training.held_out.questions import HeldOutError, held_out, sides_apart
 from training.held_out.run import judge
+from training.held_out.through_map import schema_valid, spread, without_detectors
 
 FOLDER = Path(__file__).resolve().parents[2] / "pillars-detectors"
 IDENTITY = ModelIdentity("embedded", "raw", "base", "b", "mapper-lora-9.9.9", "a", prompt_version())
@@ -186,3 +187,23 @@ def test_too_few_vendors_are_refused(
     answers = answers_of(known, validation, test)
     with pytest.raises(FitError, match="Hold more detectors out"):
         judge(stored(tmp_path, validation, test), Knowing(answers, 1), artifacts, known, folds)
+
+
+def test_answers_of_map_keep_to_the_schema(
+    known: Known, folds: Folds, artifacts: Artifacts
+) -> None:
+    asked = held_out(rows(known, folds, TEST), known.taxonomy["labels"])
+    answers = {one.question: one.right for one in asked}
+    right = {
+        LabelQuestion(one.detector, one.source, one.question.description): one.right
+        for one in asked
+    }
+    chooser = Knowing(answers | right, 1.0)
+    calibrator = next(one for one in artifacts.calibrators if one.identity is not None)
+    chooser.identity = calibrator.identity
+    assert schema_valid(asked, chooser, calibrator, artifacts, FOLDER) == 1.0
+    documents = without_detectors(FOLDER, TEST)
+    assert {file["detector"] for file in documents.detectors}.isdisjoint(TEST)
+    assert len(documents.detectors) > 60
+    few = spread(asked, 6)
+    assert {one.detector for one in few} == set(TEST)
