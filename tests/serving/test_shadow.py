@@ -1,5 +1,6 @@
 """The version on trial beside the live one: what is counted, what is dropped, what is compared."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,6 +23,7 @@ from mapping.resolvers import resolver_of
 from mapping.review.services import decide
 from mapping.review.sweep import sweep
 from mapping.selectors import engine_in_force
+from mapping.services import MapItem, Origin, map_items
 from mapping.serving import shadow
 from mapping.serving.comparison import compare
 from mapping.serving.in_force import forget_serving
@@ -117,6 +119,30 @@ class TestAsking:
             assert (row.live, row.trial) == (LIVE.version, TRIAL.version)
             assert row.asked == 1
             assert "Secret" not in str(vars(row))
+
+    def test_what_may_not_be_recorded_is_not_kept(
+        self,
+        with_server: Callable[..., None],
+        spare: DemoTenant,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        serving = Serving(1, LIVE, TRIAL, shadow=True)
+        monkeypatch.setattr("mapping.asking.serving_in_force", lambda: serving)
+        canary = "zanzibar.quux@example.org"
+        texts = (canary, f"mail to {canary} at once", "4111 1111 1111 1111", "CONTACT_PERSON")
+        item = MapItem(
+            detector="zanzibar quux said so, twice", output=[{"label": one} for one in texts],
+            label_descriptions={"CONTACT_PERSON": f"words of {canary}"},
+        )  # fmt: skip
+        origin = Origin(TenantRef.of(spare.tenant), uuid.uuid4(), "r")
+        with both() as server:
+            with_server(server.url)
+            map_items(origin=origin, items=[item])
+            shadow.wait_until_done()
+        (row,) = self.rows(spare)
+        assert row.label == "CONTACT_PERSON"
+        kept = str(vars(row))
+        assert not any(word in kept for word in ("zanzibar", "quux", "4111", "words"))
 
     def test_the_same_label_is_asked_once_in_a_while(
         self, with_server: Callable[..., None], spare: DemoTenant
