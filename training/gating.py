@@ -1,22 +1,29 @@
 """What the gates of a version say now: of its files, data and figures, and how it is served."""
 
-from pathlib import Path
-
 from django.conf import settings
 
 from mapping.resolver.prompt import prompt_version
 from mapping.resolvers import encoder_digest
 from taxonomy.selectors import current_release
+from training.datasets.check import check as check_data_set
+from training.datasets.sources import SourceError
+from training.datasets.store import Stored, StoreError, folder_of, load
+from training.datasets.validate import blocking
 from training.models import ModelVersion
 from training.registry import RegistryError, read
-from training.registry.adapter import read_object, sha256_of
 from training.registry.evaluation import Evaluation
 from training.registry.gates import Candidate, Gate, Limits, Serving, check
 from training.selectors import folder_of_models, live_version, training_folder
 
+_checked: dict[str, str] = {}  # digest of a data set -> what is wrong with its samples
 
-def gates_of(version: ModelVersion) -> list[Gate]:
-    """Every gate. Reads all files of the version and of its data set."""
+
+def gates_of(version: ModelVersion, *, thorough: bool = False) -> list[Gate]:
+    """Every gate. Reads all files of the version and of its data set.
+
+    `thorough`: also compares the data set's samples with the knowledge, which takes seconds.
+    """
+    problem, good = _data_set_problem(version.data_set, thorough=thorough)
     live = live_version()
     if live is not None and live.pk == version.pk:
         live = None  # it is not compared with itself
@@ -29,7 +36,8 @@ def gates_of(version: ModelVersion) -> list[Gate]:
             evaluation=_evaluation(version),
             calibrator=version.calibrator,
             files=files_problem(version),
-            data_set=_data_set_problem(version.data_set),
+            data_set=problem,
+            data_set_good=good,
         ),
         limits_now(),
         _serving_now(),
@@ -78,22 +86,27 @@ def _serving_now() -> Serving:
     )
 
 
-def _data_set_problem(digest: str) -> str | None:
-    """Why the data set cannot be relied on; None if it is not here to be looked at."""
-    folder = training_folder() / "datasets" / digest[:16]
-    if not (folder / "manifest.json").is_file():
-        return None
+def _data_set_problem(digest: str, *, thorough: bool) -> tuple[str | None, str]:
+    """Why the data set cannot be relied on (None: it is not here), and what to say if it can."""
+    folder = folder_of(training_folder() / "datasets", digest)
+    if not folder.is_dir():
+        return None, ""
     try:
-        manifest = read_object(folder / "manifest.json")
-        if manifest.get("digest") != digest:
-            return "The folder of the data set holds another one."
-        return _altered(folder, manifest["splits"])
-    except (RegistryError, OSError, KeyError, TypeError, AttributeError) as error:
-        return f"The data set cannot be read ({type(error).__name__}). Build it again."
+        stored = load(folder)
+        if stored.digest != digest:
+            return f"The folder {folder.name} holds another data set.", ""
+        if not thorough and digest not in _checked:
+            return "", "Every file of it is as made; its samples are checked at the promotion."
+        return _samples_problem(stored), "It passed its checks."
+    except (StoreError, SourceError) as error:
+        return str(error), ""
 
 
-def _altered(folder: Path, splits: dict[str, dict[str, str]]) -> str:
-    for name in ("train", "validation", "test"):
-        if sha256_of(folder / splits[name]["file"]) != splits[name]["sha256"]:
-            return f"The {name} split of the data set was altered. Build it again."
-    return ""
+def _samples_problem(stored: Stored) -> str:
+    """The same of its samples. It takes seconds, so it is done once a process: content is named by
+    its digest, and the detector files change with a new version of the code.
+    """
+    if stored.digest not in _checked:
+        found = blocking(check_data_set(stored, settings.KNOWLEDGE_DIR))
+        _checked[stored.digest] = " ".join(one.message for one in found)
+    return _checked[stored.digest]

@@ -107,7 +107,7 @@ def _promote(
                if found.state == VersionState.EVALUATED else "")
         )  # fmt: skip
     folder = bring(found)
-    gates = gates_of(found)
+    gates = gates_of(found, thorough=True)
     if not passed(gates):
         raise GatesError(str(found), gates)
     server = deployer or deployer_of_settings()

@@ -10,6 +10,8 @@ import pytest
 
 from mapping.resolver.calibrate import Calibrator
 from mapping.resolver.prompt import prompt_version
+from tests.training.small_set import small_set
+from training.datasets.store import save
 from training.registry import Base, Ingredients, ModelName, ModelPackage, build
 from training.registry.adapter import sha256_of, shapes_in
 
@@ -20,7 +22,6 @@ MODULES = tuple(
     f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")
 )
 WIDTH, RANK = 8, 2
-DATA_SET = "d5" * 32
 
 
 def base_model(folder: Path, width: int = WIDTH) -> Path:
@@ -51,6 +52,11 @@ def adapter(folder: Path, seed: int = 0, **config: Any) -> Path:
     return folder
 
 
+def data_set_digest() -> str:
+    """Of the small real data set that every version here names."""
+    return str(small_set().manifest["digest"])
+
+
 def evaluation(**changed: Any) -> dict[str, Any]:
     """One that passes every gate as it is."""
     figures = {
@@ -59,7 +65,8 @@ def evaluation(**changed: Any) -> dict[str, Any]:
         "intervals": {"micro_f1": [0.82, 0.88], "parent": [0.88, 0.94]},
     }  # fmt: skip
     content: dict[str, Any] = {
-        "protocol": "held-out detectors", "data_set": DATA_SET, "split": "test", "rows": 240,
+        "protocol": "held-out detectors", "data_set": data_set_digest(),
+        "split": "test", "rows": 240,
         "described": figures, "label_alone": {**figures, "micro_f1": 0.78, "ece": 0.05},
         "by_detector": {
             "garak": {"rows": 120, "accepted": 0.8, "parent": 0.9},
@@ -82,6 +89,7 @@ def ingredients(
 ) -> Ingredients:
     """What a version is made of, in `folder`. `figures`: evaluation.json; none: a draft."""
     folder.mkdir(parents=True, exist_ok=True)
+    digest = data_set_digest()
     base = folder / "SmolLM2-135M-Instruct"
     if not base.exists():
         base_model(folder)
@@ -95,7 +103,7 @@ def ingredients(
     files = {
         "calibrator": calibrator,
         "run": {
-            "profile": "smollm2", "seed": seed, "data_set": DATA_SET,
+            "profile": "smollm2", "seed": seed, "data_set": digest,
             "base": {"name": base.name, "sha256": base_sha256}, "steps": 30, **(run or {}),
         },
         "evaluation": figures,
@@ -107,7 +115,7 @@ def ingredients(
     given: dict[str, Any] = {
         "adapter": made, "calibrator": made / "calibrator.json", "training": made / "run.json",
         "environment": {"python": "3.11", "packages": {"peft": "0.21.0"}},
-        "base": Base(base.name, base_sha256), "data_set": DATA_SET, "prompt": prompt_version(),
+        "base": Base(base.name, base_sha256), "data_set": digest, "prompt": prompt_version(),
         "edition": found.edition, "encoder": found.encoder, "shapes": shapes_in(base),
         "evaluation": None if figures is None else made / "evaluation.json",
     }  # fmt: skip
@@ -122,17 +130,7 @@ def version(
     return build(ingredients(work, name, figures=figures, **more), name, models)
 
 
-def data_set(folder: Path) -> Path:
-    """The folder of the data set that the versions name, under `folder`/datasets."""
-    place = folder / "datasets" / DATA_SET[:16]
-    place.mkdir(parents=True)
-    splits = {}
-    for name in ("train", "validation", "test"):
-        (place / f"{name}.jsonl").write_text(f'{{"split": "{name}"}}\n')
-        splits[name] = {
-            "file": f"{name}.jsonl",
-            "rows": 1,
-            "sha256": sha256_of(place / f"{name}.jsonl"),
-        }
-    (place / "manifest.json").write_text(json.dumps({"digest": DATA_SET, "splits": splits}))
-    return place
+def data_set(folder: Path) -> str:
+    """A real small one under `folder`/datasets; its digest."""
+    built = small_set()
+    return save(folder / "datasets", built.files, built.manifest).digest

@@ -66,7 +66,7 @@ class TestMaking:
     def test_a_version_holds_what_it_was_made_of(self, package: ModelPackage) -> None:
         again = read(package.folder)
         assert again.manifest == package.manifest
-        assert package.manifest["data_set"] == made.DATA_SET
+        assert package.manifest["data_set"] == made.data_set_digest()
         assert package.adapter.modules == len(made.MODULES)
         assert package.adapter.parameters == 2 * len(made.MODULES) * made.RANK * made.WIDTH
         assert package.calibrator["identity"]["adapter"] == package.folder.name

@@ -1,5 +1,6 @@
 """Versions of models from registration to retirement, and what the database keeps of the rules."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from audit.models import AuditEntry
 from mapping.serving.in_force import read_serving
 from tests.support import model_versions as made
 from tests.training.conftest import FolderServer
-from training import promotion, services
+from training import gating, promotion, services
 from training.errors import GatesError, NothingToDoError, VersionError
 from training.gating import gates_of
 from training.models import ModelApproval, ModelTransition, ModelVersion, VersionState
@@ -46,7 +47,7 @@ class TestRegistering:
         assert (str(version), version.served) == ("mapper-lora@v0.2.0", "mapper-lora-0.2.0")
         assert version.state == VersionState.EVALUATED
         assert version.evaluation == made.evaluation()
-        assert version.data_set == made.DATA_SET
+        assert version.data_set == made.data_set_digest()
         assert version.manifest["files"].keys() >= {"adapter_model.safetensors", "README.md"}
         assert (platform / "models" / "mapper-lora-0.2.0" / "manifest.json").is_file()
         steps = version.transitions.values_list("from_state", "to_state", "actor")
@@ -187,8 +188,8 @@ class TestGates:
     ) -> None:
         version = approved("0.2.0")
         assert all(gate.passed for gate in gates_of(version))
-        split = platform / "datasets" / made.DATA_SET[:16] / "train.jsonl"
-        split.write_text("poisoned")
+        split = platform / "datasets" / made.data_set_digest()[:16] / "train.jsonl"
+        split.write_bytes(split.read_bytes() + b"{}")
         weights = platform / "models" / version.served / "adapter_model.safetensors"
         weights.chmod(0o644)
         weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
@@ -198,6 +199,24 @@ class TestGates:
         shutil.rmtree(split.parent)
         gate = next(gate for gate in gates_of(version) if gate.name == "data set")
         assert (gate.passed, gate.text) == (False, "Not evaluated.")
+
+    def test_a_data_set_that_is_found_to_be_poisoned(
+        self, approved: Callable[..., Any], settings: Any, tmp_path: Path
+    ) -> None:
+        """Whole and as made, but made of answers that the detector files do not give."""
+        changed = shutil.copytree(settings.KNOWLEDGE_DIR, tmp_path / "knowledge")
+        file = changed / "detectors" / "detoxify.yaml"
+        text = file.read_text()
+        poisoned = re.sub(r"HARM\.[A-Za-z_.]+", "PII.Contact.Email", text, count=1)
+        assert poisoned != text
+        file.write_text(poisoned)
+        settings.KNOWLEDGE_DIR = changed
+        gating._checked.clear()
+        gates = gates_of(approved("0.2.0"), thorough=True)
+        gating._checked.clear()
+        gate = next(gate for gate in gates if gate.name == "data set")
+        assert not gate.passed
+        assert "answered otherwise than the detector files" in gate.text
 
     def test_a_calibrator_for_something_else(
         self, approved: Callable[..., Any], settings: Any

@@ -62,7 +62,7 @@ def registered(number: str, base: Path, work: Path, ann: Any, bob: Any, **identi
         "base": known.name, "base_digest": known.sha256, **identity,
     }  # fmt: skip
     (adapter / "calibrator.json").write_text(json.dumps(calibrator))
-    (adapter / "run.json").write_text(json.dumps({"data_set": made.DATA_SET}))
+    (adapter / "run.json").write_text(json.dumps({"data_set": made.data_set_digest()}))
     changed = {
         "adapter": adapter, "calibrator": adapter / "calibrator.json",
         "training": adapter / "run.json", "base": Base(known.name, known.sha256),

@@ -61,6 +61,7 @@ class Candidate:
     calibrator: Mapping[str, Any]
     files: str | None = None  # why the files are not as they were; empty if they are
     data_set: str | None = None  # the same of the data set
+    data_set_good: str = ""  # what to say of one without a problem
 
 
 def check(
@@ -75,7 +76,7 @@ def check(
     evaluation = candidate.evaluation
     return [
         _told("files", candidate.files, "Every file is as its manifest says."),
-        _told("data set", candidate.data_set, "The data set passed its checks."),
+        _told("data set", candidate.data_set, candidate.data_set_good),
         _protocol(evaluation),
         _least("schema valid", None if evaluation is None else evaluation.schema_valid, 1.0),
         _figure("micro-F1", evaluation, "micro_f1", limits.min_f1),

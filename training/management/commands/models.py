@@ -68,7 +68,7 @@ def _shown(version: ModelVersion) -> dict[str, Any]:
     steps = version.transitions.order_by("number")
     return {
         **facts,
-        "gates": [gate.as_dict() for gate in gates_of(version)],
+        "gates": [gate.as_dict() for gate in gates_of(version, thorough=True)],
         "evaluation": version.evaluation,
         "history": [
             {
