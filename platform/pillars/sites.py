@@ -77,8 +77,8 @@ platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
 for add in (
-    tenants, platform_keys, mode, served, models, people, knowledge, changes, proposing, suggestions,
-    onboarding, audit,
+    tenants, platform_keys, mode, served, models, people, knowledge, changes, proposing,
+    suggestions, onboarding, audit,
 ):  # fmt: skip
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):
