@@ -23,6 +23,7 @@ from taxonomy.changes.proposing import register as proposing
 from taxonomy.changes.suggestion_admin import register as suggestions
 from tenants.admin import register as tenants
 from tenants.context import PUBLIC, current_schema
+from training.admin import register as models
 
 
 class _Site(UnfoldAdminSite):
@@ -76,8 +77,8 @@ platform_site = PlatformSite(name="platform_admin")
 tenant_site = TenantSite(name="tenant_admin")
 
 for add in (
-    tenants, platform_keys, mode, served, people, knowledge, changes, proposing, suggestions,
-    onboarding, audit,
+    tenants, platform_keys, mode, served, models, people, knowledge, changes, proposing,
+    suggestions, onboarding, audit,
 ):  # fmt: skip
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):

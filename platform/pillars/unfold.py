@@ -53,6 +53,7 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
     "Mapping": (
         _Page("Mapping mode", "tune", "switch.ModeChoice"),
         _Page("Served model", "model_training", "serving.ServingChoice"),
+        _Page("Versions of models", "workspace_premium", "training.ModelVersion"),
     ),
     "Knowledge": (
         _Page("Change sets", "edit_note", "changes.ChangeSet"),

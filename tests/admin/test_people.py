@@ -11,6 +11,8 @@ from access.users.roles import (
     APPROVER,
     COMPLIANCE_OFFICER,
     CURATOR,
+    MODEL_APPROVER,
+    MODEL_ENGINEER,
     OPERATOR,
     PLATFORM_ROLES,
     TENANT_ROLES,
@@ -83,7 +85,9 @@ def test_a_migration_brings_the_roles_of_every_schema_up_to_date(acme: DemoTenan
         post_migrate.send(sender=last, app_config=last, verbosity=0, using="default")
         return {group.name: group.permissions.count() for group in Group.objects.all()}
 
-    assert migrated().keys() == PLATFORM_ROLES.keys() == {CURATOR, APPROVER, OPERATOR}
+    assert migrated().keys() == PLATFORM_ROLES.keys() == {
+        CURATOR, APPROVER, OPERATOR, MODEL_ENGINEER, MODEL_APPROVER,
+    }  # fmt: skip
     with tenant_context(acme.tenant):
         found = migrated()
     assert found.keys() == TENANT_ROLES.keys()

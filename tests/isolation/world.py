@@ -40,6 +40,7 @@ from taxonomy.changes import services as changes
 from taxonomy.changes.suggesting import suggest
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant
+from training.models import ModelVersion
 
 ACTOR = "system:tests"
 PASSWORD = "a long enough test password"
@@ -104,11 +105,22 @@ def plant() -> World:
     # The mode of the file: what is planted changes nothing for other tests in this process.
     choice = change_mode(mode=settings.CONFIG.mapping.mode, reason="Everybody's.", actor=ACTOR)
     served = ServingChoice.objects.create(number=1, kind="trial_ended", made_by=ACTOR)
+    version = _plant_model(operator)
     for side in sides:
+        side.ids["training.modelversion"] = version.pk
         side.ids["changes.changeset"] = change_set.pk
         side.ids["switch.modechoice"] = choice.pk
         side.ids["serving.servingchoice"] = served.pk
     return World(*sides, operator=_session(operator))
+
+
+def _plant_model(operator: User) -> ModelVersion:
+    """A version of a model is the platform's; its files are not there, which its page says."""
+    words = ("adapter_sha256", "base", "base_sha256", "data_set", "prompt", "edition", "encoder")
+    return ModelVersion.objects.create(
+        name="mapper-lora", version="0.2.0", author=operator, created_by=ACTOR, calibrator={},
+        training={}, manifest={"files": {}}, card="", **dict.fromkeys(words, "x"),
+    )  # fmt: skip
 
 
 def _plant_side(tenant: Tenant) -> Side:

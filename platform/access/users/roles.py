@@ -6,6 +6,8 @@ REVIEWER = "Mapping reviewer"
 CURATOR = "Knowledge curator"
 APPROVER = "Knowledge approver"
 OPERATOR = "Mapping operator"
+MODEL_ENGINEER = "Model engineer"
+MODEL_APPROVER = "Model approver"
 
 _READ_EVERYTHING = (
     "audit.view_auditentry",
@@ -37,7 +39,7 @@ TENANT_ROLES: dict[str, tuple[str, ...]] = {
     COMPLIANCE_OFFICER: (*_READ_EVERYTHING, "reporting.add_report"),
     REVIEWER: (*_READ_EVERYTHING, *_DECIDE),
 }  # fmt: skip
-# Of people of the platform. Whoever has both roles still does not approve their own change sets.
+# Of people of the platform. Whoever has both roles of a kind still does not approve their own work.
 PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
     CURATOR: (
         "taxonomy.*:view", "changes.*:view", "changes.add_changeset", "changes.change_changeset",
@@ -48,10 +50,24 @@ PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
         "taxonomy.*:view", "changes.*:view", "changes.approve_changeset",
         "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),
-    # Who may choose the mapping mode and turn the kill switch, as superusers may.
+    # Who may choose the mapping mode and turn the kill switch, as superusers may, and roll a model
+    # back.
     OPERATOR: (
         "taxonomy.*:view", "switch.view_modechoice", "switch.add_modechoice",
         "serving.view_servingchoice",
+        "training.*:view", "training.roll_back_modelversion",
         "audit.view_auditentry",
+    ),
+    # Who trains models, registers and promotes versions of them.
+    MODEL_ENGINEER: (
+        "taxonomy.*:view", "training.*:view", "training.add_modelversion",
+        "training.promote_modelversion", "training.roll_back_modelversion",
+        "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
+    ),
+    # Who approves versions that others made.
+    MODEL_APPROVER: (
+        "taxonomy.*:view", "training.*:view", "training.approve_modelversion",
+        "training.promote_modelversion", "training.roll_back_modelversion",
+        "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),
 }  # fmt: skip

@@ -250,6 +250,29 @@ class Training(Section):
         description="Where versions of models are kept besides: s3://BUCKET/PREFIX; empty for "
         "the folder alone",
     )
+    gate_min_f1: Probability = Field(
+        default=0.7,
+        description="Least micro-F1 with descriptions on held-out detectors, 0 to 1, to be "
+        "promoted",
+    )
+    gate_min_parent: Probability = Field(
+        default=0.8, description="Least share of right branches, 0 to 1, to be promoted"
+    )
+    gate_max_ece: Probability = Field(
+        default=0.08, description="Largest calibration error (ECE), 0 to 1, to be promoted"
+    )
+    gate_max_p95_ms: int = Field(
+        default=250,
+        ge=1,
+        le=60_000,
+        description="Longest 95th percentile of an answer's time, in milliseconds, to be promoted",
+    )
+    gate_points_worse: float = Field(
+        default=5.0,
+        ge=0,
+        le=100,
+        description="Percentage points by which a detector may be worse than with the live version",
+    )
 
 
 class Review(Section):
