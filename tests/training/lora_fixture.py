@@ -1,0 +1,91 @@
+"""A small data set folder in the trainer's format, and a tiny Llama with SmolLM2's tokenizer."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mapping.resolver.prompt import LETTERS, build_prompt
+from mapping.resolver.types import NONE_OF_THESE, LabelQuestion, Option
+
+KINDS = {
+    "SAFETY.Violence": ("violence", "gore", "assault"),
+    "SAFETY.Hate": ("hate", "slur", "racism"),
+    "PRIVACY.Email": ("email", "mailbox", "inbox"),
+    "SECURITY.Injection": ("injection", "override", "hijack"),
+}
+DETECTORS = {"train": ("alpha", "beta"), "validation": ("gamma",), "test": ("delta",)}
+
+
+def row(number: int, detector: str, chance: random.Random) -> dict[str, Any]:
+    """A sample as the data set's generator writes it."""
+    name = chance.choice(sorted(KINDS))
+    label = chance.choice(KINDS[name])
+    options = [Option(one, one.rpartition(".")[2].lower()) for one in KINDS]
+    question = LabelQuestion(detector, label)
+    prompt = build_prompt(question, [*options, Option(NONE_OF_THESE, "none of these")])
+    letter = LETTERS[prompt.names.index(name)]
+    return {
+        "id": f"{detector}-{number}", "kind": "detector", "detector": detector,
+        "vendor": detector, "category": "", "label": label, "description": "",
+        "answers": [name], "variation": 0,
+        "prompt": [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": prompt.user},
+        ],
+        "completion": [{"role": "assistant", "content": letter}],
+        "names": list(prompt.names), "letters": [letter],
+    }  # fmt: skip
+
+
+def write_data(
+    folder: Path, *, train: int = 24, validation: int = 8, seed: int = 0,
+    change: Callable[[dict[str, Any]], None] | None = None,
+) -> Path:  # fmt: skip
+    """A data set folder. `change`: done to the first training row before all is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = random.Random(seed)
+    splits: dict[str, Any] = {}
+    for split, count in (("train", train), ("validation", validation), ("test", 2)):
+        names = DETECTORS[split]
+        found = [row(number, names[number % len(names)], chance) for number in range(count)]
+        if change is not None and split == "train":
+            change(found[0])
+        content = "".join(json.dumps(one) + "\n" for one in found).encode()
+        (folder / f"{split}.jsonl").write_bytes(content)
+        splits[split] = {
+            "file": f"{split}.jsonl", "rows": count,
+            "sha256": hashlib.sha256(content).hexdigest(), "detectors": list(names),
+        }  # fmt: skip
+    digest = hashlib.sha256(json.dumps(splits, sort_keys=True).encode()).hexdigest()
+    manifest = {
+        "format": 1, "name": "fixture", "digest": digest, "edition": "2026.11", "seed": seed,
+        "config": {}, "sources": {}, "splits": splits, "counts": {},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def write_base(folder: Path) -> Path:
+    """Two layers of random weights below SmolLM2's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from mapping.worker.weights import _packaged_file
+
+    published = _packaged_file()
+    tokenizer = AutoTokenizer.from_pretrained(published.parent, gguf_file=published.name)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
+        tie_word_embeddings=True, initializer_range=0.1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    # Long embeddings: letters can be told apart, and one of them can be nearly sure.
+    model.model.embed_tokens.weight.data *= 10
+    model.save_pretrained(folder)
+    return folder
