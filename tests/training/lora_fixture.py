@@ -1,8 +1,14 @@
 """A small data set folder in the trainer's format, and a tiny Llama with SmolLM2's tokenizer."""
 
+import argparse
+import atexit
+import functools
 import hashlib
 import json
+import os
 import random
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,12 +75,22 @@ def write_data(
 
 
 def write_base(folder: Path) -> Path:
-    """Two layers of random weights below SmolLM2's tokenizer."""
+    """Two layers of random weights below SmolLM2's tokenizer: links to files made once."""
+    folder.mkdir(parents=True)
+    for path in _base().iterdir():
+        os.link(path, folder / path.name)
+    return folder
+
+
+@functools.cache
+def _base() -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     from mapping.worker.weights import _packaged_file
 
+    folder = Path(tempfile.mkdtemp(prefix="pillars-lora-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     published = _packaged_file()
     tokenizer = AutoTokenizer.from_pretrained(published.parent, gguf_file=published.name)
     tokenizer.save_pretrained(folder)
@@ -89,3 +105,19 @@ def write_base(folder: Path) -> Path:
     model.model.embed_tokens.weight.data *= 10
     model.save_pretrained(folder)
     return folder
+
+
+def words(data: Path, base: Path, run: Path, *changes: str) -> list[str]:
+    """Arguments of a small run on one fixture's data."""
+    small = ("max_length=256", "batch_tokens=1024", *changes)
+    sets = [word for change in small for word in ("--set", change)]
+    return [str(data), "--base", str(base), "--out", str(run), "--profile", "tiny", *sets]
+
+
+def train(arguments: list[str]) -> int:
+    """The trainer in this process; its exit status."""
+    from training.lora import command
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.train(parser.parse_args(arguments))

@@ -123,7 +123,8 @@ def load(base: Base, profile: Profile, device: torch.device) -> Any:
             raise Refused(str(error)) from None
     try:
         model, facts = AutoModelForCausalLM.from_pretrained(
-            base.folder, local_files_only=True, output_loading_info=True, **options
+            base.folder, local_files_only=True, output_loading_info=True,
+            ignore_mismatched_sizes=True, **options
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.OutOfMemoryError):
