@@ -15,6 +15,7 @@ from typing import Any
 
 from mapping.resolver.prompt import LETTERS, build_prompt
 from mapping.resolver.types import NONE_OF_THESE, LabelQuestion, Option
+from training.datasets.store import digest_of
 
 KINDS = {
     "SAFETY.Violence": ("violence", "gore", "assault"),
@@ -36,7 +37,7 @@ def row(number: int, detector: str, chance: random.Random) -> dict[str, Any]:
     return {
         "id": f"{detector}-{number}", "kind": "detector", "detector": detector,
         "vendor": detector, "category": "", "label": label, "description": "",
-        "answers": [name], "variation": 0,
+        "answers": [name], "variation": 0, "source": label,
         "prompt": [
             {"role": "system", "content": prompt.system},
             {"role": "user", "content": prompt.user},
@@ -53,25 +54,45 @@ def write_data(
     """A data set folder. `change`: done to the first training row before all is written."""
     folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(seed)
-    splits: dict[str, Any] = {}
-    for split, count in (("train", train), ("validation", validation), ("test", 2)):
-        names = DETECTORS[split]
-        found = [row(number, names[number % len(names)], chance) for number in range(count)]
-        if change is not None and split == "train":
-            change(found[0])
-        content = "".join(json.dumps(one) + "\n" for one in found).encode()
-        (folder / f"{split}.jsonl").write_bytes(content)
-        splits[split] = {
-            "file": f"{split}.jsonl", "rows": count,
-            "sha256": hashlib.sha256(content).hexdigest(), "detectors": list(names),
-        }  # fmt: skip
-    digest = hashlib.sha256(json.dumps(splits, sort_keys=True).encode()).hexdigest()
-    manifest = {
-        "format": 1, "name": "fixture", "digest": digest, "edition": "2026.11", "seed": seed,
-        "config": {}, "sources": {}, "splits": splits, "counts": {},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rows = {
+        split: [row(number, names[number % len(names)], chance) for number in range(count)]
+        for (split, names), count in zip(DETECTORS.items(), (train, validation, 2), strict=True)
+    }
+    if change is not None:
+        change(rows["train"][0])
+    files = {f"{split}.jsonl": _lines(found) for split, found in rows.items()}
+    files |= {"dataset.json": b"{}", "taxonomy.json": b"{}"}
+    write_manifest(folder, files, {split: len(found) for split, found in rows.items()}, seed)
     return folder
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(one) + "\n" for one in rows).encode()
+
+
+def write_manifest(
+    folder: Path, files: dict[str, bytes], counts: dict[str, int], seed: int = 0
+) -> None:
+    """The files of a data set and their manifest, as training.datasets keeps them."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    for name, content in {**files, "README.md": b"A card."}.items():
+        (folder / name).write_bytes(content)
+    manifest: dict[str, Any] = {
+        "format": 1, "name": "fixture", "edition": "2026.11", "seed": seed, "config": {},
+        "files": sums, "sources": {}, "counts": {},
+        "splits": {
+            split: {
+                "file": f"{split}.jsonl", "rows": count, "sha256": sums[f"{split}.jsonl"],
+                "detectors": list(DETECTORS[split]),
+            }
+            for split, count in counts.items()
+        },
+        "encoder_dataset": {"file": "dataset.json", "sha256": sums["dataset.json"]},
+        "taxonomy": {"file": "taxonomy.json", "sha256": sums["taxonomy.json"]},
+        "card": {"file": "README.md", "sha256": hashlib.sha256(b"A card.").hexdigest()},
+    }  # fmt: skip
+    manifest["digest"] = digest_of(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def write_base(folder: Path) -> Path:

@@ -142,6 +142,11 @@ def test_a_plan_takes_each_sample_once_an_epoch_whoever_computes_it() -> None:
     assert steps == plan(lengths, passes_a_step=4, **settings)
     assert steps[0].passes != plan(lengths, passes_a_step=4, **settings | {"seed": 4})[0].passes
     assert plan(lengths, passes_a_step=4, max_steps=3, **settings) == steps[:3]
+    # Of 100 samples that are 4 variations each of 25 labels, an epoch takes one of each label.
+    groups = [[number, number + 25, number + 50, number + 75] for number in range(25)]
+    for step in plan(lengths, passes_a_step=4, variations=groups, **settings):
+        for number in (n for one in step.passes for pack in one for n in pack):
+            assert number // 25 == step.epoch
 
 
 def test_layout_ahead_hands_on_errors_and_ends() -> None:

@@ -1,6 +1,5 @@
 """What cannot be trained is refused before anything long begins, in words that help."""
 
-import hashlib
 import json
 import os
 import resource
@@ -47,6 +46,7 @@ def replace(path: Path, content: bytes) -> None:
         (lambda one: one.update(variation=float("nan")), "NaN is no value"),
         (lambda one: one.pop("names"), "'names' is missing"),
         (lambda one: one.update(prompt=None), "line 1"),
+        (lambda one: one.update(answers=[""]), "answers must be there"),
         (lambda one: one.update(id="beta-1"), "line 2: the id beta-1 was there before"),
         (lambda one: one.update(detector="gamma"), "The data set leaks: gamma"),
     ],
@@ -65,28 +65,25 @@ def test_a_changed_data_set_is_refused_before_anything_is_loaded(
     path = data / "train.jsonl"
     path.write_text(path.read_text().replace('"letters": ["A"]', '"letters": ["B"]'))
     assert train(words(data, tmp_path / "no-base", tmp_path / "run")) == REFUSED
-    assert "its SHA-256 differs" in capsys.readouterr().err
+    assert "its SHA-256 is not the manifest's" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"there is no manifest\.json"):
+    with pytest.raises(Refused, match=r"manifest\.json: cannot be read"):
         rows.read(tmp_path)
     data = write_data(tmp_path / "data")
     manifest = json.loads((data / "manifest.json").read_text())
     for change, message in (
-        ({"format": 2}, "format 2 is unknown"),
-        ({"splits": {}}, "the split train is not described"),
-        ({"digest": None}, "digest and splits"),
+        ({"format": 2}, "is of another format than 1"),
+        ({"splits": {}}, "members are missing or unknown"),
+        ({"digest": "0" * 64}, "its digest is not that of its content"),
     ):
         (data / "manifest.json").write_text(json.dumps(manifest | change))
         with pytest.raises(Refused, match=message):
             rows.read(data)
-    manifest["splits"]["train"] |= {"sha256": hashlib.sha256(b"").hexdigest(), "rows": 0}
-    (data / "manifest.json").write_text(json.dumps(manifest))
-    (data / "train.jsonl").write_bytes(b"")
-    with pytest.raises(Refused, match="has no rows"):
-        rows.read(data)
+    with pytest.raises(Refused, match="has no training rows"):
+        rows.read(write_data(tmp_path / "none", train=0))
 
 
 def _cut(base: Path) -> None:

@@ -125,14 +125,16 @@ def _prepare_environment(chosen: Profile) -> None:
     torch.use_deterministic_algorithms(chosen.deterministic, warn_only=True)
 
 
-def _samples(tokenizer: Any, data: rows.DataSet, chosen: Profile) -> tuple[list[Any], Any]:
+def _samples(
+    tokenizer: Any, data: rows.DataSet, chosen: Profile
+) -> tuple[list[Any], list[list[int]], Any]:
     from training.lora.tokens import encode
     from training.lora.trainer import Held
 
     kept = _some(data.train, chosen.max_rows, chosen.seed)
     held = _some(data.validation, chosen.evaluation_rows, chosen.seed)
     train = encode(tokenizer, kept, chosen.max_length)
-    return train, Held(held, encode(tokenizer, held, chosen.max_length))
+    return train, rows.variations(kept), Held(held, encode(tokenizer, held, chosen.max_length))
 
 
 def _some(found: Sequence[rows.Row], most: int, seed: int) -> list[rows.Row]:
@@ -215,7 +217,7 @@ def _check_room(folder: Path, parameters: int) -> None:
 
 def _follow(
     options: argparse.Namespace, chosen: Profile, run: dict[str, Any], accelerator: Any,
-    model: Any, tokenizer: Any, samples: tuple[list[Any], Any],
+    model: Any, tokenizer: Any, samples: tuple[list[Any], list[list[int]], Any],
 ) -> int:  # fmt: skip
     """Train, and keep run.json true whatever happens."""
     from training.lora.metrics import Metrics
@@ -234,8 +236,8 @@ def _follow(
         _write_run(folder, run, main)
         trainer = Trainer(
             folder, profile=chosen, model=model, accelerator=accelerator,
-            filler=filler_token(tokenizer), train=samples[0], held=samples[1], metrics=metrics,
-            card=lambda: run,
+            filler=filler_token(tokenizer), train=samples[0], variations=samples[1], held=samples[2],
+            metrics=metrics, card=lambda: run,
         )  # fmt: skip
         for fault in faults:
             metrics.message(fault, "warning")
@@ -244,7 +246,7 @@ def _follow(
             metrics.message(f"Resumed after step {found.step}.")
         elif options.resume:
             metrics.message("There was no checkpoint: begun anew.", "warning")
-        metrics.message(_about(trainer, len(samples[0])))
+        metrics.message(_about(trainer, samples))
         outcome = trainer.run()
     except Stopped as error:
         _tell(metrics, str(error))
@@ -277,10 +279,10 @@ def _write_run(folder: Path, run: dict[str, Any], main: bool, *, quiet: bool = F
             raise
 
 
-def _about(trainer: Any, rows_trained: int) -> str:
+def _about(trainer: Any, samples: tuple[list[Any], list[list[int]], Any]) -> str:
     stepper = trainer.stepper
     return (
-        f"{rows_trained} rows, {len(trainer.plan)} steps, "
+        f"{len(samples[0])} rows ({len(samples[1])} an epoch), {len(trainer.plan)} steps, "
         f"{sum(one.numel() for one in stepper.weights):,} trained weights on {stepper.device} "
         f"({trainer.processes} processes), {stepper.attention} attention, layers "
         f"{'compiled' if stepper.compiled else 'not compiled'}, activations "

@@ -59,12 +59,17 @@ def plan(
     passes_a_step: int,
     seed: int,
     max_steps: int = 0,
+    variations: Sequence[Sequence[int]] = (),
 ) -> list[Step]:
-    """All steps of a run. `passes_a_step`: accumulation times processes."""
+    """All steps of a run. `passes_a_step`: accumulation times processes.
+
+    `variations`: samples of which epoch e takes one each, in turn; none: every epoch takes all.
+    """
     steps: list[Step] = []
     for epoch in range(epochs):
         chance = random.Random(f"{seed}/{epoch}")  # noqa: S311 - repeatable on purpose
-        order = chance.sample(range(len(lengths)), len(lengths))
+        taken = [group[epoch % len(group)] for group in variations] or range(len(lengths))
+        order = chance.sample(taken, len(taken))
         passes = passes_of(lengths, order, max_length, batch_tokens, packing, chance)
         for at in range(0, len(passes), passes_a_step):
             part = passes[at : at + passes_a_step]

@@ -1,19 +1,19 @@
 """Rows of a data set folder, checked before anything is trained on them.
 
-A row is a chat whose answer is a letter; several letters may be right. The folder's manifest holds
-the SHA-256 of each split's file: a file that has changed since is refused.
+A row is a chat whose answer is a letter; several letters may be right. ``training.datasets.store``
+verifies every file; here is seen to it that the rows can be learnt from.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mapping.resolver.prompt import LETTERS
+from training.datasets import store
 from training.lora.refusals import Refused
 
-FORMAT: Final = 1
 _ROLES: Final = ("system", "user")
 
 
@@ -25,6 +25,7 @@ class Row(NamedTuple):
     prompt: tuple[dict[str, str], ...]  # messages
     names: tuple[str, ...]  # options in the order of their letters
     letters: tuple[str, ...]  # the right ones, which share the probability
+    answers: tuple[str, ...]  # what is right, offered or not
 
 
 class DataSet(NamedTuple):
@@ -38,9 +39,18 @@ class DataSet(NamedTuple):
 
 
 def read(folder: Path) -> DataSet:
-    """The training and validation rows. Raises Refused, which names file, line and fault."""
-    manifest = _manifest(folder)
+    """The training and validation rows; there may be none of the latter.
+
+    Raises Refused, which names file, line and fault.
+    """
+    try:
+        stored = store.load(folder)
+    except store.StoreError as error:
+        raise Refused(str(error)) from None
+    manifest = stored.manifest
     rows = {split: _split(folder, manifest, split) for split in ("train", "validation")}
+    if not rows["train"]:
+        raise Refused(f"{folder} has no training rows: build another data set.")
     shared = {row.detector for row in rows["train"]} & {row.detector for row in rows["validation"]}
     if shared - {""}:
         raise Refused(
@@ -48,49 +58,25 @@ def read(folder: Path) -> DataSet:
             "validation rows. Build it again."
         )
     return DataSet(
-        str(manifest.get("name", folder.name)),
-        str(manifest["digest"]),
-        str(manifest.get("edition", "")),
-        rows["train"],
-        rows["validation"],
-    )
+        str(manifest["name"]), stored.digest, str(manifest["edition"]),
+        rows["train"], rows["validation"],
+    )  # fmt: skip
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise Refused(f"{folder} is no data set: there is no manifest.json.") from None
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path} cannot be read: {error}.") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise Refused(f"{path}: format {found!r} is unknown here; this trainer reads {FORMAT}.")
-    if not isinstance(manifest.get("digest"), str) or not isinstance(manifest.get("splits"), dict):
-        raise Refused(f"{path}: digest and splits must be there. Build the data set again.")
-    return manifest
+def variations(rows: Sequence[Row]) -> list[list[int]]:
+    """Numbers of rows that ask the same label in other ways: epoch e takes one of each."""
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(re.sub(r"#\d+", "", row.id), []).append(number)
+    return list(groups.values())
 
 
-def _split(folder: Path, manifest: dict[str, Any], split: str) -> list[Row]:
-    stated = manifest["splits"].get(split)
-    if not isinstance(stated, dict) or not {"file", "rows", "sha256"} <= stated.keys():
-        raise Refused(f"{folder / 'manifest.json'}: the split {split} is not described.")
-    path = folder / Path(str(stated["file"])).name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
-    if hashlib.sha256(content).hexdigest() != stated["sha256"]:
-        raise Refused(
-            f"{path} is not the file that the manifest names: its SHA-256 differs. It was changed "
-            "after the data set was built, or damaged: build it again."
-        )
-    rows = list(_rows(path, content))
+def _split(folder: Path, manifest: Any, split: str) -> list[Row]:
+    stated = manifest["splits"][split]
+    path = folder / stated["file"]
+    rows = list(_rows(path, path.read_bytes()))
     if len(rows) != stated["rows"]:
         raise Refused(f"{path} has {len(rows)} rows, and the manifest says {stated['rows']}.")
-    if not rows:
-        raise Refused(f"{path} has no rows: the {split} split must have some.")
     return rows
 
 
@@ -133,4 +119,8 @@ def _row(content: dict[str, Any]) -> Row:
     answer = content["completion"]
     if len(answer) != 1 or answer[0]["role"] != "assistant" or answer[0]["content"] not in letters:
         raise ValueError("the completion is none of the right letters")
-    return Row(str(content["id"]), str(content.get("detector") or ""), prompt, names, letters)
+    answers = tuple(content["answers"])
+    if not answers or not all(isinstance(one, str) and one for one in answers):
+        raise ValueError("answers must be there")
+    detector = str(content.get("detector") or "")
+    return Row(str(content["id"]), detector, prompt, names, letters, answers)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from mapping.evaluation.metrics import parent
+from mapping.evaluation.metrics import parent_right
 from training.lora import checkpoint, packing
 from training.lora.base import inner, needs_checkpointing
 from training.lora.batches import Layout, ahead
@@ -44,6 +44,17 @@ class Best(NamedTuple):
     parent_accuracy: float
     loss: float
 
+    def told(self) -> dict[str, Any]:
+        """As JSON, which has no NaN."""
+        return {
+            name: None if math.isnan(value) else value for name, value in self._asdict().items()
+        }
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> "Best":
+        """Of what `told` gave."""
+        return cls(**{name: math.nan if value is None else value for name, value in told.items()})
+
     def beats(self, other: "Best | None") -> bool:
         """More right answers; or as many, with more probability on them."""
         return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
@@ -54,7 +65,7 @@ class Trainer:
 
     def __init__(
         self, folder: Path, *, profile: Profile, model: Any, accelerator: Any, filler: int,
-        train: Sequence[Sample], held: Held, metrics: Metrics, card: Callable[[], dict[str, Any]],
+        train: Sequence[Sample], variations: Sequence[Sequence[int]], held: Held, metrics: Metrics, card: Callable[[], dict[str, Any]],
     ) -> None:  # fmt: skip
         """`card`: what training.json beside the adapter tells of the run."""
         self.folder, self.profile, self.metrics = folder, profile, metrics
@@ -71,7 +82,7 @@ class Trainer:
             epochs=profile.epochs, max_length=profile.max_length,
             batch_tokens=profile.batch_tokens, packing=profile.packing,
             passes_a_step=profile.accumulation * self.processes, seed=profile.seed,
-            max_steps=profile.max_steps,
+            max_steps=profile.max_steps, variations=variations,
         )  # fmt: skip
         # Each process drops out other numbers; the adapter has been made, the same in all of them.
         torch.manual_seed(profile.seed + accelerator.process_index)
@@ -200,8 +211,11 @@ class Trainer:
         return epoch + (self._done - numbers[0]) / len(numbers)
 
     def _evaluate(self) -> bool:
-        """Whether this is the best so far."""
+        """Whether this is the best so far. Without held-out rows the last step is the best."""
         samples = self._held.samples
+        if not samples:
+            self.best = Best(self._done, math.nan, math.nan, math.nan)
+            return True
         passes = packing.passes_of(
             [len(one.tokens) for one in samples], range(len(samples)),
             self.profile.max_length, self.profile.batch_tokens, self.profile.packing,
@@ -209,17 +223,16 @@ class Trainer:
         mine = passes[self.accelerator.process_index :: self.processes]
         begun = time.monotonic()
         seen = self.stepper.see(map(self._held_layout.batch, mine))
-        right = sum(good for _, good in seen.chosen.values())
-        near = sum(
-            parent(self._held.rows[number].names[option]) in _parents(self._held.rows[number])
-            for number, (option, _) in seen.chosen.items()
-        )
-        sums = [seen.loss, seen.mass, float(right), float(near)]
+        letters = sum(good for _, good in seen.chosen.values())
+        rows = [(self._held.rows[number], option) for number, (option, _) in seen.chosen.items()]
+        right = sum(row.names[option] in row.answers for row, option in rows)
+        near = sum(parent_right([row.names[option]], row.answers) for row, option in rows)
+        sums = [seen.loss, seen.mass, float(letters), float(right), float(near)]
         if self.processes > 1:
             sums = self.accelerator.reduce(
                 torch.tensor(sums, device=self.stepper.device), reduction="sum"
             ).tolist()
-        loss, mass, accuracy, near_share = (one / len(samples) for one in sums)
+        loss, mass, letters_right, accuracy, near_share = (one / len(samples) for one in sums)
         if not math.isfinite(loss):
             raise Stopped(
                 f"The held-out loss after step {self._done} is no number ({loss}): the base model's "
@@ -227,7 +240,7 @@ class Trainer:
             )
         found = Best(self._done, accuracy, near_share, loss)
         self.metrics.evaluation(
-            **found._asdict(), letter_mass=mass, rows=len(samples),
+            **found._asdict(), letter_accuracy=letters_right, letter_mass=mass, rows=len(samples),
             seconds=round(time.monotonic() - begun, 2),
         )  # fmt: skip
         gained = found.beats(self.best)
@@ -250,7 +263,7 @@ class Trainer:
                     "random": randoms,
                 },
                 state={
-                    "best": self.best._asdict() if self.best else None, "stale": self._stale,
+                    "best": self.best.told() if self.best else None, "stale": self._stale,
                     "tokens": self._tokens, "seconds": round(self._seconds, 2),
                     "losses": self._losses, "processes": self.processes,
                 },
@@ -279,7 +292,7 @@ class Trainer:
         torch.set_rng_state(mine["cpu"])
         if "cuda" in mine and self.stepper.device.type == "cuda":
             torch.cuda.set_rng_state(mine["cuda"], self.stepper.device)
-        self.best = Best(**state["best"]) if state["best"] else None
+        self.best = Best.of(state["best"]) if state["best"] else None
         self._stale, self._tokens = state["stale"], state["tokens"]
         self._seconds, self._losses = state["seconds"], list(state["losses"])
         self._done = found.step
@@ -293,7 +306,7 @@ class Trainer:
             self.metrics.message("The best checkpoint is damaged: adapter/ stays.", "warning")
             return
         files = {name: (found.folder / name).read_bytes() for name in checkpoint.ADAPTER_FILES}
-        card = {**self._card(), "chosen": self.best._asdict(), "steps_done": self._done}
+        card = {**self._card(), "chosen": self.best.told(), "steps_done": self._done}
         files["training.json"] = json.dumps(card, indent=2).encode()
         checkpoint.publish(self.folder / ADAPTER, files)
 
@@ -326,17 +339,6 @@ class Trainer:
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
-
-
-def _parents(row: Row) -> set[str]:
-    right = [name for name, letter in zip(row.names, _letters(row), strict=True) if letter]
-    return {parent(name) for name in right}
-
-
-def _letters(row: Row) -> list[bool]:
-    from mapping.resolver.prompt import LETTERS
-
-    return [letter in row.letters for letter in LETTERS[: len(row.names)]]
 
 
 def adapter_files(model: Any) -> dict[str, bytes]:
