@@ -1,14 +1,14 @@
 """How fast an adapter is trained: ``python -m tests.bench.lora_speed`` (docs/training.md).
 
-The shape of Llama-3-8B with random weights, which are as fast as any. On one GPU as it is; on several
-``accelerate launch -m tests.bench.lora_speed`` or ``torchrun``. On a CPU a toy shape shows that it
-works. Prints one JSON line a case.
+The shape of Llama-3-8B with random weights, which are as fast as any. On one GPU as it is; on
+several ``accelerate launch -m tests.bench.lora_speed`` or ``torchrun``. On a CPU a toy shape shows
+that it works. Prints one JSON line a case.
 
 Tokens are those of samples, prompts included; filler at the ends of rows is not counted, though its
 time is. FLOP are the model's own, without what checkpointing computes again, for each token:
-4 x (weights of the linear layers) + 6 x (weights of the adapter) + 6 x layers x (width of the queries)
-x (mean length that attention sees: a sample's own, halved by causality, forward and twice backward),
-and 4 x (weights of the last layer) for each answer, because it reads no other place.
+4 x (weights of the linear layers) + 6 x (weights of the adapter) + 6 x layers x (width of the
+queries) x (length of the token's sample: halved by causality, once forward and twice backward), and
+4 x (weights of the last layer) for each answer, because it reads no other place.
 """
 
 import argparse
@@ -71,7 +71,9 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--shape", choices=sorted(SHAPES), help="default: llama3-8b on a GPU, or toy")
+    parser.add_argument(
+        "--shape", choices=sorted(SHAPES), help="default: llama3-8b on a GPU, or toy"
+    )
     parser.add_argument("--profile", default="default")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     parser.add_argument("--attention", nargs="*", choices=("auto", "sdpa", "flex", "varlen"))

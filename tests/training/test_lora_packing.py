@@ -68,7 +68,9 @@ def alone(model: Any, samples: list[Sample]) -> torch.Tensor:
     return torch.stack([model(torch.tensor(one.tokens)[None]).logits[0, -1] for one in samples])
 
 
-@pytest.mark.parametrize(("kind", "fixed"), [("sdpa", 0), ("varlen", 0), ("varlen", 1), ("flex", 1)])
+@pytest.mark.parametrize(
+    ("kind", "fixed"), [("sdpa", 0), ("varlen", 0), ("varlen", 1), ("flex", 1)]
+)
 def test_packed_samples_are_read_as_if_they_were_alone(
     samples: list[Sample], kind: str, fixed: int
 ) -> None:

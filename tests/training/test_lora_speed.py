@@ -7,7 +7,18 @@ from tests.bench.lora_speed import SHAPES, flop_of, main
 
 
 def test_the_measurement_runs() -> None:
-    words = ["--steps", "2", "--warm-up", "1", "--lengths", "20", "60", "--attention", "varlen", "sdpa"]
+    words = [
+        "--steps",
+        "2",
+        "--warm-up",
+        "1",
+        "--lengths",
+        "20",
+        "60",
+        "--attention",
+        "varlen",
+        "sdpa",
+    ]
     changes = ["--set", "max_length=128", "--set", "batch_tokens=512"]
     varlen, sdpa = main([*words, *changes])
     assert (varlen["attention"], sdpa["attention"]) == ("varlen", "sdpa")

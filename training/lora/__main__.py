@@ -1,8 +1,8 @@
 """``python -m training.lora STEP``: train, profiles; folds, final, zero-shot.
 
-``train DATASET --base DIR --out RUN --profile NAME`` trains an adapter on a data set folder. It runs
-on a CPU, on one GPU, and on several by ``accelerate launch -m training.lora train ...``. Exit status:
-0 done, 3 refused before anything began, 4 cancelled with a checkpoint, others failed.
+``train DATASET --base DIR --out RUN --profile NAME`` trains an adapter on a data set folder. It
+runs on a CPU, on one GPU, and on several by ``accelerate launch -m training.lora train ...``. Exit
+status: 0 done, 3 refused before anything began, 4 cancelled with a checkpoint, others failed.
 
 ``folds``, ``final`` and ``zero-shot`` hold vendors out in turn: DATA holds dataset.json and
 taxonomy.json, and beside them pools.npy (examples x answers, nearest first, of an encoder that was

@@ -10,6 +10,7 @@ Three ways that mean the same:
 
 import functools
 import inspect
+import itertools
 from typing import Any, Final
 
 import torch
@@ -36,7 +37,9 @@ def use(model: Any, kind: str) -> None:
     model.config._attn_implementation = _NAMES[kind]
 
 
-def chosen(wanted: str, device: torch.device, dtype: torch.dtype, heads: tuple[int, int, int]) -> str:
+def chosen(
+    wanted: str, device: torch.device, dtype: torch.dtype, heads: tuple[int, int, int]
+) -> str:
     """What `auto` stands for here. `heads`: of queries, of keys, and the size of one.
 
     varlen, unless a GPU has no kernel for it that gives what the explicit mask gives.
@@ -89,7 +92,9 @@ def block_mask(owners: Tensor) -> Tensor:
     """Rows x 1 x length x length, true where a token may look. `owners`: rows x length."""
     length = owners.shape[1]
     same = owners[:, :, None] == owners[:, None, :]
-    return (same & torch.ones(length, length, dtype=torch.bool, device=owners.device).tril())[:, None]
+    return (same & torch.ones(length, length, dtype=torch.bool, device=owners.device).tril())[
+        :, None
+    ]
 
 
 def flex_mask(owners: Tensor) -> Any:
@@ -143,7 +148,7 @@ def _by_sample(
     length = query.shape[2]
     edges = bounds.tolist()
     rows: list[list[Tensor]] = [[] for _ in range(query.shape[0])]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         if begin == end:
             continue
         row, at = divmod(begin, length)

@@ -123,8 +123,11 @@ def load(base: Base, profile: Profile, device: torch.device) -> Any:
             raise Refused(str(error)) from None
     try:
         model, facts = AutoModelForCausalLM.from_pretrained(
-            base.folder, local_files_only=True, output_loading_info=True,
-            ignore_mismatched_sizes=True, **options
+            base.folder,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if isinstance(error, torch.OutOfMemoryError):
@@ -133,8 +136,8 @@ def load(base: Base, profile: Profile, device: torch.device) -> Any:
     missing = sorted(facts["missing_keys"]) + sorted(map(str, facts["mismatched_keys"]))
     if missing:
         raise Refused(
-            f"The weights in {base.folder} do not fit its config.json: {missing[0]} is missing or of "
-            f"another shape, as are {len(missing) - 1} more."
+            f"The weights in {base.folder} do not fit its config.json: {missing[0]} is missing or "
+            f"of another shape, as are {len(missing) - 1} more."
         )
     if not profile.load_in_8bit:
         model = model.to(device)
@@ -150,7 +153,8 @@ def check_finite(base: Base, weights: Iterable[tuple[str, torch.Tensor]]) -> Non
     for name, weight in weights:
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             raise Refused(
-                f"The weights in {base.folder} are damaged: {name} holds values that are no numbers."
+                f"The weights in {base.folder} are damaged: {name} holds values that are no "
+                "numbers."
             )
 
 

@@ -1,6 +1,6 @@
 """Checkpoints: all of one or nothing, whatever kills the process.
 
-A checkpoint is a folder: the adapter as PEFT writes it, state.pt (optimizer, schedule, scaler, random
+A checkpoint is a folder: the adapter as PEFT writes it, state.pt (optimizer, scaler, random
 numbers) and state.json (where training stands, SHA-256 of the other files). It is written under
 another name, brought to the disk, and then renamed.
 """
@@ -88,8 +88,8 @@ def publish(target: Path, files: dict[str, bytes]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         if error.errno in _FULL:
             raise Stopped(
-                f"The disk is full: {target.name} could not be written ({error.strerror}). What was "
-                "written before is whole: free space, and go on with --resume."
+                f"The disk is full: {target.name} could not be written ({error.strerror}). What "
+                "was written before is whole: free space, and go on with --resume."
             ) from None
         raise
     shutil.rmtree(old, ignore_errors=True)

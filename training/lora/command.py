@@ -41,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="a data set folder, with manifest.json")
     parser.add_argument(
         "--base", required=True,
-        help="folder or .gguf file of the base model, or `packaged`: the one that comes with Pillars",
+        help="folder or .gguf file of the base model, or `packaged`: the one that ships",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
-    parser.add_argument("--profile", default="smollm2", help="a name of `profiles`, or a .yaml file")
+    parser.add_argument(
+        "--profile", default="smollm2", help="a name of `profiles`, or a .yaml file"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     parser.add_argument(
@@ -145,9 +147,7 @@ def _some(found: Sequence[rows.Row], most: int, seed: int) -> list[rows.Row]:
     return [found[number] for number in sorted(chance.sample(range(len(found)), most))]
 
 
-def _identity(
-    chosen: Profile, data: rows.DataSet, base: Base, processes: int
-) -> dict[str, Any]:
+def _identity(chosen: Profile, data: rows.DataSet, base: Base, processes: int) -> dict[str, Any]:
     return {
         "profile": chosen.model_dump(),
         "data_set": data.digest,
@@ -205,7 +205,11 @@ def _read_run(path: Path) -> dict[str, Any] | None:
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     old, new = before.get("profile") or {}, now["profile"]
     fields = [name for name in new if old.get(name) != new[name]]
-    return f" ({', '.join(f'{one}: {old.get(one)}, now {new[one]}' for one in fields)})" if fields else ""
+    return (
+        f" ({', '.join(f'{one}: {old.get(one)}, now {new[one]}' for one in fields)})"
+        if fields
+        else ""
+    )
 
 
 def _check_room(folder: Path, parameters: int) -> None:
@@ -236,8 +240,8 @@ def _follow(
         _write_run(folder, run, main)
         trainer = Trainer(
             folder, profile=chosen, model=model, accelerator=accelerator,
-            filler=filler_token(tokenizer), train=samples[0], variations=samples[1], held=samples[2],
-            metrics=metrics, card=lambda: run,
+            filler=filler_token(tokenizer), train=samples[0], variations=samples[1],
+            held=samples[2], metrics=metrics, card=lambda: run,
         )  # fmt: skip
         for fault in faults:
             metrics.message(fault, "warning")

@@ -26,7 +26,9 @@ class Step(NamedTuple):
     tokens: int  # real ones: the filler at the ends of rows is not counted
 
 
-def best_fit_decreasing(lengths: Sequence[int], numbers: Sequence[int], capacity: int) -> list[Pack]:
+def best_fit_decreasing(
+    lengths: Sequence[int], numbers: Sequence[int], capacity: int
+) -> list[Pack]:
     """Rows of at most `capacity` tokens that hold all of `numbers`; long samples are placed first.
 
     Equal lengths keep their order. Raises ValueError if a sample is longer than a row.

@@ -12,11 +12,11 @@ CANCELLED: Final = 4
 _SPARE_BYTES: Final = 16 << 20  # metrics, run.json, and what the file system keeps for itself
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - an answer to the operator
     """What was asked for cannot be done as it is. The message says why and what to do."""
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - so is this
     """Training cannot go on. The message says why; the last checkpoint is whole."""
 
 

@@ -54,8 +54,8 @@ def read(folder: Path) -> DataSet:
     shared = {row.detector for row in rows["train"]} & {row.detector for row in rows["validation"]}
     if shared - {""}:
         raise Refused(
-            f"The data set leaks: {', '.join(sorted(shared - {''})[:3])} stand in both training and "
-            "validation rows. Build it again."
+            f"The data set leaks: {', '.join(sorted(shared - {''})[:3])} stand in both training "
+            "and validation rows. Build it again."
         )
     return DataSet(
         str(manifest["name"]), stored.digest, str(manifest["edition"]),

@@ -1,4 +1,4 @@
-"""One step of the optimizer, on one device or on several, and what a model says of held-out rows."""
+"""One step of the optimizer, on one device or several; and what a model says of held-out rows."""
 
 import math
 from collections.abc import Iterable
@@ -51,7 +51,9 @@ class Stepper:
     Gradients are summed over processes once a step, in one piece.
     """
 
-    def __init__(self, model: Any, profile: Profile, accelerator: Any, *, checkpointing: bool) -> None:
+    def __init__(
+        self, model: Any, profile: Profile, accelerator: Any, *, checkpointing: bool
+    ) -> None:
         self.model, self.profile, self.accelerator = model, profile, accelerator
         self.device: torch.device = accelerator.device
         self._inner: Any = inner(model)
@@ -148,8 +150,6 @@ class Stepper:
         found = {
             number: (int(option), bool(good))
             for numbers, chosen, right in answers
-            for number, option, good in zip(
-                numbers, chosen.tolist(), right.tolist(), strict=True
-            )
+            for number, option, good in zip(numbers, chosen.tolist(), right.tolist(), strict=True)
         }
         return Seen(float(sums[0]), float(sums[1]), found)

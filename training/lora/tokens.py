@@ -102,8 +102,8 @@ def _check_boundary(tokenizer: Any, text: str, token: int, letter: str) -> None:
     together = list(tokenizer(text + letter, add_special_tokens=False)["input_ids"])
     if together != [*alone, token]:
         raise Refused(
-            "With this chat template the answer's letter melts into the prompt's last token: choose "
-            "another base model."
+            "With this chat template the answer's letter melts into the prompt's last token: "
+            "choose another base model."
         )
 
 

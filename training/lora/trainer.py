@@ -65,17 +65,16 @@ class Trainer:
 
     def __init__(
         self, folder: Path, *, profile: Profile, model: Any, accelerator: Any, filler: int,
-        train: Sequence[Sample], variations: Sequence[Sequence[int]], held: Held, metrics: Metrics, card: Callable[[], dict[str, Any]],
+        train: Sequence[Sample], variations: Sequence[Sequence[int]], held: Held,
+        metrics: Metrics, card: Callable[[], dict[str, Any]],
     ) -> None:  # fmt: skip
-        """`card`: what training.json beside the adapter tells of the run."""
+        """`variations`: see packing.plan. `card`: what training.json tells of the run."""
         self.folder, self.profile, self.metrics = folder, profile, metrics
         self.accelerator, self._card = accelerator, card
         self._held = held
         self.main: bool = accelerator.is_main_process
         self.processes: int = accelerator.num_processes
-        self.recomputes = needs_checkpointing(
-            inner(model).config, profile, accelerator.device
-        )
+        self.recomputes = needs_checkpointing(inner(model).config, profile, accelerator.device)
         self.stepper = Stepper(model, profile, accelerator, checkpointing=self.recomputes)
         self.plan = packing.plan(
             [len(one.tokens) for one in train],
@@ -235,8 +234,8 @@ class Trainer:
         loss, mass, letters_right, accuracy, near_share = (one / len(samples) for one in sums)
         if not math.isfinite(loss):
             raise Stopped(
-                f"The held-out loss after step {self._done} is no number ({loss}): the base model's "
-                "weights, or what was learned, cannot be computed with in this precision."
+                f"The held-out loss after step {self._done} is no number ({loss}): the base "
+                "model's weights, or what was learned, cannot be computed with in this precision."
             )
         found = Best(self._done, accuracy, near_share, loss)
         self.metrics.evaluation(
@@ -323,7 +322,9 @@ class Trainer:
 
     def _cancel(self) -> str:
         self._save()
-        self.metrics.message(f"Cancelled after step {self._done}: the checkpoint is kept.", "warning")
+        self.metrics.message(
+            f"Cancelled after step {self._done}: the checkpoint is kept.", "warning"
+        )
         if self.main:
             (self.folder / CANCEL).unlink(missing_ok=True)
         return "cancelled"

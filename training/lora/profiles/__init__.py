@@ -77,12 +77,16 @@ def profile(name: str, changes: Iterable[str] = (), *, folder: Path = FOLDER) ->
         content = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
         known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
-        raise Refused(f"There is no profile {name}: choose one of {known}, or name a file.") from None
+        raise Refused(
+            f"There is no profile {name}: choose one of {known}, or name a file."
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Refused(f"{path} cannot be read as YAML: {error}") from None
     if not isinstance(content, dict):
         raise Refused(f"{path} is no profile: it must be a mapping of fields.")
-    return checked({"name": path.stem, **content, **dict(_change(one) for one in changes)}, str(path))
+    return checked(
+        {"name": path.stem, **content, **dict(_change(one) for one in changes)}, str(path)
+    )
 
 
 def checked(content: dict[str, Any], source: str) -> Profile:
