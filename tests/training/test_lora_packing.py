@@ -117,6 +117,18 @@ def test_the_faster_product_is_pefts_in_value_and_gradient(samples: list[Sample]
         torch.testing.assert_close(found[1][name], gradient, atol=1e-4, rtol=1e-3, msg=name)
 
 
+def test_auto_takes_the_kernel_that_agrees_with_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, heads = torch.device("cpu"), (4, 2, 16)
+    assert attention.agrees(device, torch.float32, heads)
+    # A kernel that runs samples into each other is found out.
+    right = attention._by_sample
+    monkeypatch.setattr(
+        attention, "_by_sample",
+        lambda q, k, v, bounds, scale: right(q, k, v, torch.tensor([0, 64]), scale),
+    )  # fmt: skip
+    assert not attention.agrees(device, torch.float32, heads)
+
+
 def test_rows_are_filled_well_and_nothing_is_lost() -> None:
     chance = random.Random(0)
     lengths = [chance.randint(80, 500) for _ in range(500)]

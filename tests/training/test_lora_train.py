@@ -19,7 +19,7 @@ from deploy.local.state import REPOSITORY
 from tests.training.lora_fixture import train, words, write_base, write_data
 from training.lora.refusals import CANCELLED, DONE, FAILED
 
-SECONDS = 120.0
+SECONDS = 240.0
 TIMES = ("seconds", "seconds_left", "tokens_per_second")
 
 

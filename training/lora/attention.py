@@ -71,15 +71,15 @@ def agrees(device: torch.device, dtype: torch.dtype, heads: tuple[int, int, int]
     results = []
     try:
         for mask, kind in ((block_mask(owners), "sdpa"), (None, "varlen")):
-            inputs = [one.requires_grad_() for one in _small(heads, device, dtype)]
+            q, k, v = (one.requires_grad_() for one in _small(heads, device, dtype))
             if kind == "sdpa":
                 out = functional.scaled_dot_product_attention(
-                    *inputs, attn_mask=mask, enable_gqa=True
+                    q, k, v, attn_mask=mask, enable_gqa=True
                 ).transpose(1, 2)
             else:
-                out, _ = _varlen_attention(None, *inputs, None, bounds=bounds, longest=64)
+                out, _ = _varlen_attention(None, q, k, v, None, bounds=bounds, longest=64)
             out.float().pow(2).sum().backward()
-            results.append([out.float(), *[one.grad.float() for one in inputs]])
+            results.append([out.float(), *[one.grad.float() for one in (q, k, v)]])
     except (RuntimeError, NotImplementedError, TypeError, ImportError):
         return False
     return all(

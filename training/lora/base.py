@@ -1,5 +1,6 @@
 """The base model: checked before anything long begins, then loaded with a new adapter."""
 
+import importlib
 import json
 import math
 import os
@@ -160,7 +161,7 @@ def check_finite(base: Base, weights: Iterable[tuple[str, torch.Tensor]]) -> Non
 
 def _eight_bits() -> Any:
     try:
-        import bitsandbytes  # noqa: F401 - transformers wants it, and says less clearly so
+        importlib.import_module("bitsandbytes")  # transformers says less clearly that it lacks
     except ImportError:
         raise Refused(
             "load_in_8bit needs the package bitsandbytes: pip install bitsandbytes, or set "

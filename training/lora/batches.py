@@ -85,7 +85,7 @@ class Layout:
         tensors = [torch.from_numpy(one) for one in laid]
         if self._pinned:
             tensors = [one.pin_memory() for one in tensors]
-        return Batch(*tensors, numbers=found.numbers, longest=longest)
+        return Batch._make([*tensors, found.numbers, longest])
 
 
 def ahead(make: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:

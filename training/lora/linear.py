@@ -45,7 +45,7 @@ class LoraProduct(torch.autograd.Function):
         return of_x, None, None, of_a, of_b, None
 
 
-class FastLinear(LoraLinear):  # type: ignore[misc]
+class FastLinear(LoraLinear):
     """A LoRA layer that multiplies so. Of one class for all layers, so that they compile once."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

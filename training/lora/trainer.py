@@ -53,7 +53,7 @@ class Best(NamedTuple):
     @classmethod
     def of(cls, told: dict[str, Any]) -> "Best":
         """Of what `told` gave."""
-        return cls(**{name: math.nan if value is None else value for name, value in told.items()})
+        return cls._make(math.nan if told[name] is None else told[name] for name in cls._fields)
 
     def beats(self, other: "Best | None") -> bool:
         """More right answers; or as many, with more probability on them."""

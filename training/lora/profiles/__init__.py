@@ -13,6 +13,9 @@ FOLDER: Final = Path(__file__).parent
 Switch = Literal["auto", "on", "off"]
 
 
+_SWITCHES: Final = ("gradient_checkpointing", "compile")
+
+
 class Profile(BaseModel):
     """How an adapter is trained. Steps are the optimizer's; tokens are those of prompts."""
 
@@ -110,7 +113,6 @@ def _change(text: str) -> tuple[str, Any]:
     except yaml.YAMLError:
         raise Refused(f"--set {key}: {value!r} cannot be read.") from None
     # YAML reads "on" and "off" as booleans, and 1e-4 as a text.
-    field = Profile.model_fields.get(key.strip())
-    if field is not None and field.annotation == Switch and isinstance(parsed, bool):
+    if key.strip() in _SWITCHES and isinstance(parsed, bool):
         parsed = "on" if parsed else "off"
     return key.strip(), parsed
