@@ -49,15 +49,19 @@ class Adapter:
 
 def packaged_base(cache: Path) -> Base:
     """The base model of the wheel, converted into `cache` unless it is there already."""
-    published = _packaged_file()
+    return converted_base(_packaged_file(), cache, _NAME)
+
+
+def converted_base(published: Path, cache: Path, name: str) -> Base:
+    """The model of a .gguf file, converted into `cache` unless it is there already."""
     digest = sha256_of(published)
-    folder = cache / f"{_NAME}-{digest[:16]}"
+    folder = cache / f"{name}-{digest[:16]}"
     if not (folder / _NOTE).exists():
         cache.mkdir(parents=True, exist_ok=True)
         with _alone(cache / "convert.lock"):
             if not (folder / _NOTE).exists():
-                _convert(published, folder, Base(folder, _NAME, digest))
-    return Base(folder, _NAME, digest)
+                _convert(published, folder, Base(folder, name, digest))
+    return Base(folder, name, digest)
 
 
 def base_in(folder: Path) -> Base:

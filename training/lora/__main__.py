@@ -1,78 +1,51 @@
-"""``python -m training.lora STEP``: folds, final. DATA holds dataset.json and taxonomy.json.
+"""``python -m training.lora STEP``: train, profiles; folds, final, zero-shot.
 
-Beside them: pools.npy (examples x answers, nearest first, of an encoder that was trained on
-nothing), shortlists.npy (examples x variants x 8, of the out-of-fold encoder).
+``train DATASET --base DIR --out RUN --profile NAME`` trains an adapter on a data set folder. It
+runs on a CPU, on one GPU, and on several by ``accelerate launch -m training.lora train ...``. Exit
+status: 0 done, 3 refused before anything began, 4 cancelled with a checkpoint, others failed.
+
+``folds``, ``final`` and ``zero-shot`` hold vendors out in turn: DATA holds dataset.json and
+taxonomy.json, and beside them pools.npy (examples x answers, nearest first, of an encoder that was
+trained on nothing) and shortlists.npy (examples x variants x 8, of the out-of-fold encoder).
 """
 
 import argparse
-import json
-import time
-from dataclasses import asdict, replace
+import sys
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from training.lora.folds import EVERYTHING, Material, Task, device, reporter, run, say
-from training.lora.model import load, plain, with_adapter
-from training.lora.train import MAX_SLOTS, Profile, train
+from training.lora import command
 
 
-def main() -> None:
-    """Parse the command line and run the step."""
-    parser = argparse.ArgumentParser(prog="python -m training.lora", description=__doc__)
-    parser.add_argument("step", choices=("folds", "final", "zero-shot"))
+def main() -> int:
+    """Parse the command line and run the step; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.lora", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    steps = parser.add_subparsers(dest="step", required=True)
+    command.add_arguments(steps.add_parser("train", help="train an adapter on a data set folder"))
+    steps.add_parser("profiles", help="list the profiles")
+    for name in ("folds", "final", "zero-shot"):
+        _add_fold_arguments(steps.add_parser(name))
+    options = parser.parse_args()
+    if options.step == "train":
+        return command.train(options)
+    if options.step == "profiles":
+        return command.show_profiles()
+    from training.lora import held_out
+
+    held_out.run_step(options.step, options)
+    return 0
+
+
+def _add_fold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--base", type=Path, required=True, help="folder or .gguf file")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=Profile().epochs)
-    parser.add_argument("--seed", type=int, default=Profile().seed)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=3)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    {"folds": _folds, "final": _final, "zero-shot": _zero_shot}[options.step](options)
-
-
-def _profile(options: argparse.Namespace) -> Profile:
-    return replace(Profile(), epochs=options.epochs, seed=options.seed)
-
-
-def _folds(options: argparse.Namespace) -> None:
-    """Every fold, and the adapter that learns from all, by processes of their own."""
-    known = Material(options.data)
-    started = time.monotonic()
-    task = Task(options.data, options.base, options.out, _profile(options))
-    scores = np.full((len(known.dataset.examples), 2, MAX_SLOTS), np.nan, dtype=np.float32)
-    for fold, rows, found in run(task, options.workers):
-        say(f"fold {fold} done after {time.monotonic() - started:.0f} s")
-        if fold != EVERYTHING:
-            scores[rows] = found
-            np.save(options.out / "letters.npy", scores)
-    facts = {
-        "dataset": known.dataset.digest,
-        "profile": asdict(_profile(options)),
-        "seconds": round(time.monotonic() - started, 1),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    }
-    (options.out / "lora.json").write_text(json.dumps(facts, indent=2) + "\n")
-
-
-def _final(options: argparse.Namespace) -> None:
-    """The adapter alone, in this process."""
-    known = Material(options.data)
-    tokenizer, model = load(options.base, device())
-    adapted = with_adapter(plain(model), options.seed)
-    train(tokenizer, adapted, known.pairs, known.taxonomy, _profile(options), reporter("final"))
-    adapted.save_pretrained(options.out / "adapter")
-
-
-def _zero_shot(options: argparse.Namespace) -> None:
-    """What the base model answers without any training."""
-    known = Material(options.data)
-    tokenizer, model = load(options.base, device())
-    scores = known.read(tokenizer, plain(model), range(len(known.dataset.examples)))
-    np.save(options.out / "zero-shot.npy", scores)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
