@@ -131,7 +131,7 @@ class TestAsking:
         canary = "zanzibar.quux@example.org"
         texts = (canary, f"mail to {canary} at once", "4111 1111 1111 1111", "CONTACT_PERSON")
         item = MapItem(
-            detector="zanzibar quux said so, twice", output=[{"label": one} for one in texts],
+            detector=f"mail {canary}", output=[{"label": one} for one in texts],
             label_descriptions={"CONTACT_PERSON": f"words of {canary}"},
         )  # fmt: skip
         origin = Origin(TenantRef.of(spare.tenant), uuid.uuid4(), "r")
