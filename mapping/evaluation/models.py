@@ -108,7 +108,7 @@ def forced(verdict: Verdict) -> Settled:
     """The likeliest label, whatever its confidence."""
     return Settled(
         "accept", verdict.labels, verdict.confidence, verdict.method, verdict.candidates,
-        verdict.method,
+        verdict.by,
     )  # fmt: skip
 
 
