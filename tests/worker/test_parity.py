@@ -6,6 +6,7 @@ Tolerances, in nats of a letter's log-probability: 1e-4 in float32 (the merge ad
 the weights before it multiplies), 0.1 on average where the worker multiplies in bfloat16.
 """
 
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def served(made: Path, precision: str) -> Readings:
     """What the worker says of the same prompts, loaded as a promotion loads it."""
+    # A folder of its own: a worker takes up what one before it has served from the same.
+    adapters = made / precision
+    shutil.copytree(made / "mapper-1", adapters / "mapper-1")
     worker = RunningWorker(
-        *("--model-dir", str(made / "tiny"), "--adapters", str(made), "--precision", precision),
+        *("--model-dir", str(made / "tiny"), "--adapters", str(adapters)),
+        *("--precision", precision),
         *("--threads", "1"),
     )
     try:
