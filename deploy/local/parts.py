@@ -66,7 +66,7 @@ def services(state: StateDir, settings: Settings) -> tuple[Part, ...]:
         *("--respawn-failed-workers", "--respawn-interval", "0.5", "pillars.wsgi:application"),
     )
     worker = (
-        *(*celery, "worker", "--concurrency", "2", "--queues", "celery,reports,tenants"),
+        *(*celery, "worker", "--concurrency", "2", "--queues", "celery,reports,tenants,training"),
         *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
         # Its heartbeat keeps a stopping worker for ever when the broker has gone first.
         "--without-heartbeat",

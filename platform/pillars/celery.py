@@ -57,7 +57,11 @@ def _first_heartbeat(**_kwargs: object) -> None:
     app.send_task("pillars.heartbeat", expires=10)
 
 
-app.conf.task_routes = {"tenants.*": {"queue": "tenants"}, "reporting.*": {"queue": "reports"}}
+app.conf.task_routes = {
+    "tenants.*": {"queue": "tenants"},
+    "reporting.*": {"queue": "reports"},
+    "training.run": {"queue": "training"},  # for hours; a machine with a GPU may listen to it alone
+}
 app.conf.beat_schedule = {
     "publish-changes": {
         "task": "changes.publish_due",
@@ -84,6 +88,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 30},
     },
     "sweep-adapters": {"task": "serving.sweep", "schedule": 30.0, "options": {"expires": 30}},
+    "sweep-training": {"task": "training.sweep", "schedule": 30.0, "options": {"expires": 30}},
     "partitions": {"task": "mapping.maintain", "schedule": crontab(minute="7", hour="*/6")},
     "idempotency": {"task": "idempotency.expire", "schedule": crontab(minute="23")},
     "reports": {"task": "reporting.expire", "schedule": crontab(minute="37", hour="3")},

@@ -65,6 +65,7 @@ SHARED_APPS = [
     "mapping.switch",
     "mapping.serving",
     "training",
+    "training.runs",
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",

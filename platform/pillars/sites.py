@@ -24,6 +24,7 @@ from taxonomy.changes.suggestion_admin import register as suggestions
 from tenants.admin import register as tenants
 from tenants.context import PUBLIC, current_schema
 from training.admin import register as models
+from training.runs.admin import register as runs
 
 
 class _Site(UnfoldAdminSite):
@@ -78,7 +79,7 @@ tenant_site = TenantSite(name="tenant_admin")
 
 for add in (
     tenants, platform_keys, mode, served, models, people, knowledge, changes, proposing,
-    suggestions, onboarding, audit,
+    suggestions, onboarding, runs, audit,
 ):  # fmt: skip
     add(platform_site)
 for add in (events, reports, tenant_keys, people, audit):

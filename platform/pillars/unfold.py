@@ -55,6 +55,7 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Served model", "model_training", "serving.ServingChoice"),
         _Page("Versions of models", "workspace_premium", "training.ModelVersion"),
     ),
+    "Models": (_Page("Training runs", "monitoring", "runs.TrainingRun"),),
     "Knowledge": (
         _Page("Change sets", "edit_note", "changes.ChangeSet"),
         _Page("Suggestions", "lightbulb", "changes.Suggestion"),

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.test import Client
+from django.utils import timezone
 
 from access.keys.models import Scope
 from access.keys.services import create_key
@@ -41,6 +42,7 @@ from taxonomy.changes.suggesting import suggest
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant
 from training.models import ModelVersion
+from training.runs.models import TrainingRun
 
 ACTOR = "system:tests"
 PASSWORD = "a long enough test password"
@@ -106,8 +108,13 @@ def plant() -> World:
     choice = change_mode(mode=settings.CONFIG.mapping.mode, reason="Everybody's.", actor=ACTOR)
     served = ServingChoice.objects.create(number=1, kind="trial_ended", made_by=ACTOR)
     version = _plant_model(operator)
+    run = TrainingRun.objects.create(
+        profile="smollm2", data_set="0" * 64, data_set_name="everybody", base="packaged", seed=0,
+        started_by=ACTOR, queued_at=timezone.now(),
+    )  # fmt: skip
     for side in sides:
         side.ids["training.modelversion"] = version.pk
+        side.ids["runs.trainingrun"] = run.pk
         side.ids["changes.changeset"] = change_set.pk
         side.ids["switch.modechoice"] = choice.pk
         side.ids["serving.servingchoice"] = served.pk

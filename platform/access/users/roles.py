@@ -56,17 +56,19 @@ PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
         "taxonomy.*:view", "switch.view_modechoice", "switch.add_modechoice",
         "serving.view_servingchoice",
         "training.*:view", "training.roll_back_modelversion",
+        "runs.view_trainingrun",
         "audit.view_auditentry",
     ),
     # Who trains models, registers and promotes versions of them.
     MODEL_ENGINEER: (
         "taxonomy.*:view", "training.*:view", "training.add_modelversion",
+        "runs.view_trainingrun", "runs.add_trainingrun", "runs.change_trainingrun",
         "training.promote_modelversion", "training.roll_back_modelversion",
         "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),
     # Who approves versions that others made.
     MODEL_APPROVER: (
-        "taxonomy.*:view", "training.*:view", "training.approve_modelversion",
+        "taxonomy.*:view", "training.*:view", "training.approve_modelversion", "runs.view_trainingrun",
         "training.promote_modelversion", "training.roll_back_modelversion",
         "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),

@@ -1,0 +1,1 @@
+"""Training runs: asked for, followed, shown while they go on, cancelled and resumed."""
