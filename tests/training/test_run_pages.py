@@ -107,9 +107,12 @@ def test_the_page_asks_for_what_is_new(run: TrainingRun) -> None:
 
 
 def test_cancel_and_resume_want_the_right_person_and_a_confirmation(run: TrainingRun) -> None:
-    looker, stopper, starter = client_of("view"), client_of("view", "change"), client_of("view", "add")
+    looker, stopper = client_of("view"), client_of("view", "change")
+    starter = client_of("view", "add")
     cancel, resume = f"{LIST}{run.pk}/cancel/", f"{LIST}{run.pk}/resume/"
-    for client, address in ((looker, cancel), (looker, resume), (stopper, resume), (starter, cancel)):
+    for client, address in (
+        (looker, cancel), (looker, resume), (stopper, resume), (starter, cancel),
+    ):  # fmt: skip
         assert client.get(address).status_code == 403
         assert client.post(address, {"confirm": "on"}).status_code == 403
     nobody = client_of()

@@ -179,8 +179,7 @@ class TestAsking:
     def test_is_written_down_with_who_asked(self, begin: Begin) -> None:
         run = begin()
         assert (run.state, run.seed, run.base, run.started_by) == ("queued", 3, "packaged", ANN)
-        entry = AuditEntry.objects.get(action="training_run.started")
-        assert entry.target == str(run.id)
+        entry = AuditEntry.objects.get(action="training_run.started", target=str(run.id))
         assert entry.detail["data_set"] == run.data_set
         assert find_run(run.short).pk == run.pk
 

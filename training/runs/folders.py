@@ -17,6 +17,7 @@ METRICS = "metrics.jsonl"
 LOG = "trainer.log"
 CANCEL = "cancel"
 ADAPTER = "adapter"
+PACKAGED_PROFILE = "smollm2"  # for the base model that comes with Pillars
 
 
 def training_folder() -> Path:

@@ -156,8 +156,7 @@ class _Follower:
         deadline = time.monotonic() + _DATABASE_PATIENCE_SECONDS
         while True:
             try:
-                run = self._writer.write(self._waiting)
-                break
+                return self._told(self._writer.write(self._waiting), lines)
             except (DatabaseError, InterfaceError):
                 if connection.in_atomic_block:
                     raise
@@ -169,6 +168,10 @@ class _Follower:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(TICK_SECONDS)
+
+    def _told(
+        self, run: TrainingRun | None, lines: list[tuple[str, str]]
+    ) -> TrainingRun | None:
         if run is not None:
             self._run = run
             if self._listener is not None:

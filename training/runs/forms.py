@@ -33,6 +33,7 @@ class StartForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._choose("profile", folders.profile_choices())
+        self.fields["profile"].initial = folders.PACKAGED_PROFILE
         self._choose("data_set", [(one.digest, str(one)) for one in folders.data_sets()])
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:

@@ -39,7 +39,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--profile", default="smollm2", help="see docs/training.md"
+            "--profile", default=folders.PACKAGED_PROFILE, help="see docs/training.md"
         )
         parser.add_argument("--dataset", metavar="NAME", help="name or digest; default: newest")
         parser.add_argument("--base", default="", help="another base model than training.base")
@@ -96,7 +96,7 @@ class Command(BaseCommand):
         )
 
     def _follow(self, run: TrainingRun) -> TrainingRun | None:
-        console = Console(file=self.stderr._out)  # type: ignore[attr-defined]
+        console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[told]}"),

@@ -33,7 +33,7 @@
     root.querySelectorAll("#nav-sidebar a.active").forEach((link) => {
       link.setAttribute("aria-current", "page");
     });
-    root.querySelectorAll("button:not([aria-label]):not([title])").forEach((button) => {
+    root.querySelectorAll('button:not([aria-label]):not([title]), a[href="#"]:not([aria-label]):not([title])').forEach((button) => {
       const icon = button.querySelector(ICON);
       if (icon && icon.textContent.trim() === button.textContent.trim()) {
         button.setAttribute("aria-label", icon.textContent.trim().replaceAll("_", " "));

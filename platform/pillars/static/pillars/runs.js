@@ -7,7 +7,7 @@
   const SLOWEST_MS = 30000;
   const KEPT_LINES = 400;
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 560, HEIGHT = 240, LEFT = 48, RIGHT = 12, TOP = 12, BOTTOM = 28;
+  const NARROWEST = 260, HEIGHT = 240, LEFT = 48, RIGHT = 12, TOP = 12, BOTTOM = 28;
 
   const element = (name, attributes = {}, text = "") => {
     const made = document.createElementNS(SVG, name);
@@ -28,6 +28,10 @@
     return Array.from({ length: count + 1 }, (_, at) => Number((at * step).toPrecision(6)));
   };
 
+  const mark = (one, px, py) => one.mark === "round"
+    ? element("circle", { cx: px, cy: py, r: 3.5, class: `pl-curve-mark ${one.style}` })
+    : element("rect", { x: px - 3.25, y: py - 3.25, width: 6.5, height: 6.5, class: `pl-curve-mark ${one.style}` });
+
   // A chart with one or two series over the steps. `series`: {name, style, mark, of(point)}.
   const chart = (box, { title, series, show, top }) => {
     let columns = []; // {step, values: [of each series or null]}
@@ -36,7 +40,8 @@
     frame.tabIndex = 0;
     frame.setAttribute("role", "group");
     frame.setAttribute("aria-label", `${title} by step. Arrow keys read the points.`);
-    const drawing = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true" });
+    const drawing = element("svg", { height: HEIGHT, "aria-hidden": "true" });
+    let width = NARROWEST;
     const legend = html("ul", "pl-legend");
     series.forEach((one) => {
       const item = html("li");
@@ -50,22 +55,25 @@
     said.setAttribute("aria-live", "polite");
     frame.append(drawing);
 
-    const x = (step, last) => LEFT + (WIDTH - LEFT - RIGHT) * (last ? step / last : 0);
+    const x = (step, last) => LEFT + (width - LEFT - RIGHT) * (last ? step / last : 0);
     let scale = { last: 1, high: 1 };
     const y = (value) => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value / scale.high);
 
-    const draw = (steps) => {
+    const draw = () => {
+      // One unit is one pixel, so that its texts keep their size.
+      width = Math.max(frame.clientWidth, NARROWEST);
+      drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
       const values = columns.flatMap((one) => one.values).filter((one) => one !== null);
       const marks = ticks(top || Math.max(...values));
-      scale = { last: Math.max(columns.at(-1).step, steps || 0), high: marks.at(-1) };
+      scale = { last: columns.at(-1).step, high: marks.at(-1) };
       drawing.replaceChildren();
       marks.forEach((value) => {
-        drawing.append(element("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), class: "pl-curve-grid" }));
+        drawing.append(element("line", { x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value), class: "pl-curve-grid" }));
         drawing.append(element("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, show(value, true)));
       });
       ticks(scale.last).filter((step) => step <= scale.last && Number.isInteger(step)).forEach((step) => {
         const place = x(step, scale.last);
-        const anchor = place > WIDTH - RIGHT - 12 ? "end" : "middle";
+        const anchor = place > width - RIGHT - 12 ? "end" : "middle";
         drawing.append(element("text", { x: place, y: HEIGHT - 8, "text-anchor": anchor }, step.toLocaleString("en")));
       });
       series.forEach((one, number) => {
@@ -79,10 +87,6 @@
       });
       if (at >= 0) cursor();
     };
-    const mark = (one, px, py) => one.mark === "round"
-      ? element("circle", { cx: px, cy: py, r: 3.5, class: `pl-curve-mark ${one.style}` })
-      : element("rect", { x: px - 3.25, y: py - 3.25, width: 6.5, height: 6.5, class: `pl-curve-mark ${one.style}` });
-
     const cursor = () => {
       const place = x(columns[at].step, scale.last);
       const found = drawing.querySelector(".pl-curve-cursor");
@@ -106,6 +110,7 @@
       said.textContent = "Point at the curve, or use the arrow keys on it, to read its points.";
     };
     rest();
+    new ResizeObserver(() => columns.length && frame.clientWidth !== width && draw()).observe(frame);
     frame.addEventListener("keydown", (event) => {
       const moves = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: columns.length - 1 };
       if (event.ctrlKey || event.altKey || event.metaKey || !columns.length) return;
@@ -117,13 +122,13 @@
     frame.addEventListener("blur", rest);
     drawing.addEventListener("pointermove", (event) => {
       const area = drawing.getBoundingClientRect();
-      const wanted = ((event.clientX - area.left) / area.width * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT) * scale.last;
+      const wanted = ((event.clientX - area.left) / area.width * width - LEFT) / (width - LEFT - RIGHT) * scale.last;
       const distances = columns.map((one) => Math.abs(one.step - wanted));
       say(distances.indexOf(Math.min(...distances)));
     });
     drawing.addEventListener("pointerleave", rest);
 
-    return (points, steps) => {
+    return (points) => {
       const steady = new Map();
       points.forEach((point) => {
         const found = series.map((one) => one.of(point) ?? null);
@@ -136,7 +141,7 @@
       if (!columns.length) return;
       at = chosen === null ? -1 : columns.findIndex((one) => one.step >= chosen);
       if (!frame.isConnected) box.replaceChildren(legend, frame, said);
-      draw(steps);
+      draw();
     };
   };
 
@@ -192,9 +197,8 @@
       told.points.forEach((one) => points.set(`${one.kind} ${one.step}`, one));
       if (told.points.length) {
         const all = [...points.values()];
-        const steps = told.open ? told.steps : 0;
-        loss(all, steps);
-        accuracy(all, steps);
+        loss(all);
+        accuracy(all);
         evaluations();
       }
       if (first) find("log").scrollTop = find("log").scrollHeight;
