@@ -103,7 +103,7 @@ def test_the_page_asks_for_what_is_new(run: TrainingRun) -> None:
     assert client.get(f"{data}?after=x&line={'9' * 40}").status_code == 200
     third = client.get(f"{data}?after={second['after']}&line={second['line']}")
     assert (third.json()["points"], third.json()["after"]) == ([], second["after"])
-    assert third.headers["Cache-Control"] == "no-store"
+    assert "no-store" in third.headers["Cache-Control"]
 
 
 def test_cancel_and_resume_want_the_right_person_and_a_confirmation(run: TrainingRun) -> None:

@@ -156,9 +156,7 @@ class TrainingRunAdmin(PillarsAdmin):
             raise PermissionDenied
         run: TrainingRun = self.wanted(request, str(object_id))
         found = snapshot(run, after=_cursor(request, "after"), line=_cursor(request, "line"))
-        answer = JsonResponse(found)
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
+        return JsonResponse(found)  # never kept by a browser: Django says so for all pages here
 
     def cancel_view(self, request: HttpRequest, object_id: Any) -> HttpResponse:
         """Stop it."""
