@@ -50,12 +50,12 @@ _PLATFORM_PAGES: dict[str, tuple[_Page, ...]] = {
         _Page("Tenants", "domain", "tenants.Tenant"),
         _Page("API keys", "key", "keys.ApiKey"),
     ),
-    "Mapping": (
-        _Page("Mapping mode", "tune", "switch.ModeChoice"),
-        _Page("Served model", "model_training", "serving.ServingChoice"),
+    "Mapping": (_Page("Mapping mode", "tune", "switch.ModeChoice"),),
+    "Models": (
+        _Page("Training runs", "monitoring", "runs.TrainingRun"),
         _Page("Versions of models", "workspace_premium", "training.ModelVersion"),
+        _Page("Served model", "model_training", "serving.ServingChoice"),
     ),
-    "Models": (_Page("Training runs", "monitoring", "runs.TrainingRun"),),
     "Knowledge": (
         _Page("Change sets", "edit_note", "changes.ChangeSet"),
         _Page("Suggestions", "lightbulb", "changes.Suggestion"),

@@ -60,6 +60,11 @@ class Stack:
         return str(json.loads(self.state.state_file.read_text())["database_url"])
 
     @property
+    def training(self) -> Path:
+        """The training folder of a stack of the tests' own."""
+        return self.state.path / "training"
+
+    @property
     def operator(self) -> Login:
         """The platform's operator."""
         person = self.credentials["platform_admin"]
@@ -121,6 +126,8 @@ class OwnStack:
             **inherited,
             **WITHOUT_MODEL,
             "PILLARS_STATE_DIR": str(self._place / "state"),
+            "PILLARS__TRAINING__FOLDER": str(self._place / "state" / "training"),
+            "PILLARS__TRAINING__BASE": str(self._place / "state" / "training" / "base"),
             "PILLARS_PORT": str(random_port()),
             **more,
         }
