@@ -38,7 +38,7 @@ class EvaluationError(RegistryError):
 
 
 def finished_run(name: str = "") -> Path:
-    """The folder of a run: by path or by the beginning of its id; without a name the newest.
+    """The folder of a run: by path or by the beginning or end of its id; without a name the newest.
 
     Raises EvaluationError if there is none, or it has not ended well.
     """
@@ -46,7 +46,8 @@ def finished_run(name: str = "") -> Path:
         found = [Path(name)]
     else:
         runs = training_folder() / "runs"
-        found = [path.parent for path in runs.glob(f"{name}*/run.json")]
+        places = {*runs.glob(f"{name}*/run.json"), *runs.glob(f"*{name}/run.json")}
+        found = [path.parent for path in places]
         if not name:
             found = [one for one in found if _outcome(one) in _DONE]
     if not found:

@@ -35,6 +35,7 @@ from training.runs.tail import Printed, Tail, told
 
 STAND_IN = "tests.training.stand_in"
 ANN = "user:ann"
+ACTOR = "system:train"
 FOLLOW = """
 import sys, uuid, django
 django.setup()
@@ -397,6 +398,7 @@ class TestProcesses:
         run = TrainingRun.objects.get(pk=uuid.UUID(told_of["id"]))
         assert [p.step for p in run.points.filter(kind="step")] == [2, 4, 6]
         assert (folder_of_run(run.id) / "adapter" / "adapter_model.safetensors").exists()
+        assert json.loads((folder_of_run(run.id) / "run.json").read_text())["started_by"] == ACTOR
         (rows,) = (place / "datasets").glob("*/train.jsonl")
         rows.write_text(rows.read_text() + "\n")  # poisoned: not what its manifest says
         with pytest.raises(SystemExit) as ended:

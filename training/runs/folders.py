@@ -12,18 +12,14 @@ from training.datasets.store import StoreError
 from training.lora.profiles import Profile, profile, profiles
 from training.lora.refusals import Refused
 from training.runs.errors import RunError
+from training.selectors import training_folder
 
 METRICS = "metrics.jsonl"
 LOG = "trainer.log"
+CARD = "run.json"
 CANCEL = "cancel"
 ADAPTER = "adapter"
 PACKAGED_PROFILE = "smollm2"  # for the base model that comes with Pillars
-
-
-def training_folder() -> Path:
-    """The setting `training.folder`; a relative one lies in the repository."""
-    folder: str = settings.CONFIG.training.folder
-    return Path(settings.REPOSITORY, folder)
 
 
 def folder_of_data_sets() -> Path:

@@ -4,6 +4,7 @@ The trainer is a process of its own that reads and writes the run's folder. It o
 that is killed; the sweep then stops it and marks the run as lost (training.runs.sweeping).
 """
 
+import json
 import os
 import shutil
 import signal
@@ -169,9 +170,7 @@ class _Follower:
                     raise
                 time.sleep(TICK_SECONDS)
 
-    def _told(
-        self, run: TrainingRun | None, lines: list[tuple[str, str]]
-    ) -> TrainingRun | None:
+    def _told(self, run: TrainingRun | None, lines: list[tuple[str, str]]) -> TrainingRun | None:
         if run is not None:
             self._run = run
             if self._listener is not None:
@@ -214,9 +213,23 @@ class _Follower:
         self._waiting.lines.append((level, f"{state.label}. {message}"))
         if self._write(patient=False) is None:
             return None
+        _sign(self._folder / folders.CARD, run.started_by)
         ended = services.end_run(run=run, state=state, message=message)
         log.info("training_run_ended", state=state.value)
         return ended
+
+
+def _sign(card: Path, started_by: str) -> None:
+    """Say in run.json who started it: they do not approve the version that is made of it."""
+    try:
+        content = json.loads(card.read_text("utf-8"))
+        beside = card.with_suffix(".signed")
+        beside.write_text(json.dumps({**content, "started_by": started_by}, indent=2), "utf-8")
+        beside.replace(card)
+    except FileNotFoundError:
+        return  # it was refused before it began
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("training_run_not_signed", error_type=type(error).__name__)
 
 
 def _disk_is_full(folder: Path) -> bool:

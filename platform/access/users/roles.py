@@ -68,7 +68,8 @@ PLATFORM_ROLES: dict[str, tuple[str, ...]] = {
     ),
     # Who approves versions that others made.
     MODEL_APPROVER: (
-        "taxonomy.*:view", "training.*:view", "training.approve_modelversion", "runs.view_trainingrun",
+        "taxonomy.*:view", "training.*:view", "training.approve_modelversion",
+        "runs.view_trainingrun",
         "training.promote_modelversion", "training.roll_back_modelversion",
         "switch.view_modechoice", "serving.view_servingchoice", "audit.view_auditentry",
     ),

@@ -23,9 +23,7 @@ _LINES = 15
 class Command(BaseCommand):
     """Thin caller of training.runs. Exit status 3: refused; 1: the database does not answer."""
 
-    help = (
-        "list: the newest training runs. show RUN: one, with its last lines. cancel RUN: stop."
-    )
+    help = "list: the newest training runs. show RUN: one, with its last lines. cancel RUN: stop."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("verb", choices=["list", "show", "cancel"])

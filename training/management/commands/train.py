@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from access.users.models import User
 from tenants.context import public_context
 from training.runs import folders, services
 from training.runs.errors import RunError
@@ -48,6 +49,7 @@ class Command(BaseCommand):
             help="change a field of the profile",
         )  # fmt: skip
         parser.add_argument("--resume", metavar="RUN", help="go on with a run that ended too early")
+        parser.add_argument("--by", metavar="USERNAME", help="who answers for it")
         parser.add_argument("--background", action="store_true", help="a worker trains")
         parser.add_argument("--json", action="store_true", help="print one JSON object in the end")
 
@@ -80,18 +82,18 @@ class Command(BaseCommand):
                 raise SystemExit(status)
 
     def _asked(self, options: dict[str, Any]) -> TrainingRun:
-        background = options["background"]
+        background, by = options["background"], _actor(options["by"])
         if options["resume"]:
             if options["dataset"] or options["changes"] or options["base"]:
                 raise RunError("A run is resumed as it was begun: give --resume alone.")
             run = find_run(options["resume"])
-            return services.resume_run(run_id=run.id, actor=ACTOR, background=background)
+            return services.resume_run(run_id=run.id, actor=by, background=background)
         return services.start_run(
             profile=options["profile"],
             data_set=options["dataset"] or _newest(),
             overrides=folders.overrides_of(options["changes"]),
             base=options["base"],
-            actor=ACTOR,
+            actor=by,
             background=background,
         )
 
@@ -163,6 +165,15 @@ def _interrupts(command: BaseCommand) -> Iterator[_Interrupts]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _actor(username: str | None) -> str:
+    """Who starts it: they do not approve the version that is made of it."""
+    if username is None:
+        return ACTOR
+    if not User.objects.filter(username=username, is_active=True).exists():
+        raise RunError(f"There is no {username} among the platform's people.")
+    return f"user:{username}"
 
 
 def _refuse_if_busy() -> None:
