@@ -406,7 +406,7 @@ class TestProcesses:
         assert ended.value.code == 3
         refused = TrainingRun.objects.order_by("-id")[0]
         assert refused.state == "refused"
-        assert "its SHA-256 differs" in refused.message
+        assert "was changed after it was built" in refused.message
 
 
 @pytest.mark.django_db
