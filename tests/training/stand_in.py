@@ -2,7 +2,7 @@
 
 It speaks the trainer's contract (metrics.jsonl, checkpoints, `cancel`, exit statuses) and computes
 nothing: how processes are started, followed and ended is tested with it in little time.
-RUN/play.json says how it behaves.
+play.json in the run's folder, or in the training folder, says how it behaves.
 """
 
 import argparse
@@ -35,7 +35,8 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     run: Path = options.out
-    play = DEFAULT | json.loads((run / "play.json").read_text())
+    places = [one / "play.json" for one in (run, run.parent.parent)]
+    play = DEFAULT | json.loads(next(one for one in places if one.exists()).read_text())
     (run / "seen.json").write_text(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ)}))
     told = []
     signal.signal(signal.SIGTERM, signal.SIG_IGN if play["deaf"] else lambda *_: told.append(1))

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -380,6 +382,32 @@ class TestProcesses:
         finally:
             bystander.kill()
             bystander.wait()
+
+    def test_ctrl_c_keeps_the_checkpoint_and_says_how_to_go_on(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        follow = partial(execute_run, module=STAND_IN)
+        monkeypatch.setattr("training.management.commands.train.execute_run", follow)
+        (place / "play.json").write_text(json.dumps({"steps": 4000}))
+
+        def interrupt() -> None:
+            wait_for(lambda: list(place.glob("runs/*/checkpoint")))
+            os.kill(os.getpid(), signal.SIGINT)
+
+        hand = threading.Thread(target=interrupt)
+        hand.start()
+        out, err = StringIO(), StringIO()
+        with pytest.raises(SystemExit) as ended:
+            call_command("train", "--profile", "tiny", stdout=out, stderr=err)
+        hand.join()
+        assert ended.value.code == 4
+        run = TrainingRun.objects.get()
+        assert f"Go on: manage.py train --resume {run.short}" in out.getvalue()
+        assert "it saves a checkpoint first" in err.getvalue()
+        (place / "play.json").write_text(json.dumps({"steps": run.step + 2}))
+        call_command("train", "--resume", run.short, stdout=out, stderr=err)
+        run.refresh_from_db()
+        assert (run.state, run.attempts) == ("succeeded", 2)
 
     def test_the_command_trains_for_real_and_says_how_to_go_on(
         self, place: Path, settings: Any
