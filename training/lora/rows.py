@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mapping.resolver.prompt import LETTERS
+from mapping.resolver.types import NONE_OF_THESE
 from training.datasets import store
 from training.lora.refusals import Refused
 
@@ -107,7 +108,9 @@ def _row(content: dict[str, Any]) -> Row:
     if not all(isinstance(one["content"], str) and one["content"].strip() for one in prompt):
         raise ValueError("a message of the prompt is empty")
     names, letters = tuple(content["names"]), tuple(content["letters"])
-    if not 0 < len(names) <= len(LETTERS) or len(set(names)) != len(names):
+    # The service may offer "none of these" twice: once as the nearest answer, once as a way out.
+    different = [name for name in names if name != NONE_OF_THESE]
+    if not 0 < len(names) <= len(LETTERS) or len(set(different)) != len(different):
         raise ValueError(f"names must be 1 to {len(LETTERS)} different options")
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("an option has no name")
