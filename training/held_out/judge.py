@@ -115,6 +115,7 @@ def figures(
     detectors = sorted({one.asked.detector for one in settled})
     return {
         "rows": len(settled),
+        "rows_by_kind": {name: len(kind) for name, kind in kinds.items()},
         **{name: _summary(kind) for name, kind in kinds.items()},
         "by_detector": {
             name: _shares([one for one in settled if one.asked.detector == name])
@@ -191,7 +192,6 @@ def _summary(answers: Sequence[_Answer]) -> dict[str, Any]:
     parent = macro_over({name: [one.parent for one in group] for name, group in groups})
     count = max(len(answers), 1)
     return {
-        "rows": len(answers),
         "accepted": sum(one.right for one in answers) / count,
         "parent": sum(one.parent for one in answers) / count,
         "hit_at_5": sum(hit(ranking, right) for ranking, right in rankings) / count,
