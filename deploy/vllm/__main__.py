@@ -144,7 +144,13 @@ def _adapters(folder: Path, base: str) -> list[str]:
     if highest > _RANKS[-1]:
         raise RefusedError(f"An adapter has rank {highest}: vLLM serves up to {_RANKS[-1]}.")
     rank = next(one for one in _RANKS if one >= highest)
-    flags = ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", "2"]
+    flags = [
+        "--enable-lora",
+        "--max-lora-rank",
+        str(rank),
+        "--max-loras",
+        "3",
+    ]  # live, before, trial
     return [*flags, "--lora-modules", *modules] if modules else flags
 
 
