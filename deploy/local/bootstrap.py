@@ -163,7 +163,7 @@ class Environment:
             raise BootstrapError(
                 f"{self.path} has no pip. Remove it, or set PILLARS_VENV to another path."
             )
-        extras = "[dev]" if "dev" in sets else ""
+        extras = "[dev,s3]" if "dev" in sets else ""
         constraints = self.repository / "constraints.txt"
         pinned = ["--constraint", str(constraints)] if constraints.exists() else []
         with step("Pillars and its dependencies"):
