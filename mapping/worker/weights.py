@@ -49,7 +49,7 @@ class Adapter:
 
 def packaged_base(cache: Path) -> Base:
     """The base model of the wheel, converted into `cache` unless it is there already."""
-    return converted_base(_packaged_file(), cache, _NAME)
+    return converted_base(packaged_file(), cache, _NAME)
 
 
 def converted_base(published: Path, cache: Path, name: str) -> Base:
@@ -115,7 +115,7 @@ def sha256_of(*files: Path) -> str:
     return digest.hexdigest()
 
 
-def _packaged_file() -> Path:
+def packaged_file() -> Path:
     """Found without importing the wheel's package, which wants a program that we do not need."""
     try:
         files = importlib.metadata.files(_DISTRIBUTION) or []

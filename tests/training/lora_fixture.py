@@ -108,11 +108,11 @@ def _base() -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from mapping.worker.weights import _packaged_file
+    from mapping.worker.weights import packaged_file
 
     folder = Path(tempfile.mkdtemp(prefix="pillars-lora-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    published = _packaged_file()
+    published = packaged_file()
     tokenizer = AutoTokenizer.from_pretrained(published.parent, gguf_file=published.name)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
