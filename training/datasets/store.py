@@ -6,7 +6,6 @@ full disk leaves nothing. Reading verifies every file.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from training import durable
 from training.datasets.sides import SIDES, Side
 
 FORMAT: Final = 1
@@ -90,19 +90,19 @@ def save(root: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) ->
         root.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=".new-", dir=root))
         for name, content in files.items():
-            _write(holder / name, content)
-        _write(
+            durable.write(holder / name, content)
+        durable.write(
             holder / MANIFEST, f"{json.dumps(manifest, indent=2, ensure_ascii=False)}\n".encode()
         )
         holder.chmod(0o755)
-        _sync(holder)
+        durable.sync(holder)
         try:
             holder.rename(place)
         except OSError:
             if not place.exists():
                 raise
             shutil.rmtree(holder)  # somebody else has just written the same
-        _sync(root)
+        durable.sync(root)
     except OSError as error:
         if holder is not None:
             shutil.rmtree(holder, ignore_errors=True)
@@ -111,21 +111,6 @@ def save(root: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) ->
             "rights, then build it again. Nothing was left behind."
         ) from None
     return load(place)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def find(root: Path, name: str) -> Path:

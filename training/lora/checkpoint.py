@@ -9,12 +9,12 @@ import errno
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from training import durable
 from training.lora.refusals import Stopped
 
 KEPT: Final = 2  # newest ones; the best one is kept beside them
@@ -77,13 +77,13 @@ def publish(target: Path, files: dict[str, bytes]) -> None:
     try:
         scratch.mkdir()
         for name, content in files.items():
-            _write(scratch / name, content)
-        _sync(scratch)
+            durable.write(scratch / name, content)
+        durable.sync(scratch)
         if target.exists():
             shutil.rmtree(old, ignore_errors=True)
             target.rename(old)
         scratch.rename(target)
-        _sync(target.parent)
+        durable.sync(target.parent)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
         if error.errno in _FULL:
@@ -99,29 +99,14 @@ def write_file(path: Path, content: bytes) -> None:
     """Put a file in the place of `path`, all of it or nothing. Raises Stopped on a full disk."""
     scratch = path.with_name(f".{path.name}.new")
     try:
-        _write(scratch, content)
+        durable.write(scratch, content)
         scratch.replace(path)
-        _sync(path.parent)
+        durable.sync(path.parent)
     except OSError as error:
         scratch.unlink(missing_ok=True)
         if error.errno in _FULL:
             raise Stopped(f"The disk is full: {path.name} could not be written.") from None
         raise
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def newest(folder: Path, say: Callable[[str], None] = lambda text: None) -> Checkpoint | None:

@@ -2,13 +2,13 @@
 
 import contextlib
 import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from training import durable
 from training.registry.errors import ExistsError, RegistryError
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -33,7 +33,7 @@ def new_folder(place: Path) -> Iterator[Path]:
         # On top of a folder with anything in it this fails: of two writers one wins.
         refuse_existing(place)
         scratch.rename(place)
-        _sync(place.parent)
+        durable.sync(place.parent)
     except OSError as error:
         raise _explained(error, place) from error
     finally:
@@ -53,16 +53,8 @@ def _keep(folder: Path) -> None:
     """On the disk, not only in its cache; read-only from now on."""
     for path in folder.iterdir():
         path.chmod(0o444)
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        durable.sync(path)
+    durable.sync(folder)
 
 
 def _explained(error: OSError, place: Path) -> RegistryError:
