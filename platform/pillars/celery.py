@@ -8,6 +8,7 @@ import structlog
 from celery import Celery, Task
 from celery.schedules import crontab
 from celery.signals import beat_init, setup_logging, task_postrun, task_prerun
+from django.conf import settings
 
 from pillars.observability.logging import guard_process
 
@@ -57,6 +58,7 @@ def _first_heartbeat(**_kwargs: object) -> None:
     app.send_task("pillars.heartbeat", expires=10)
 
 
+_REVIEWS_SECONDS: float = settings.CONFIG.review.count_every_seconds
 app.conf.task_routes = {
     "tenants.*": {"queue": "tenants"},
     "reporting.*": {"queue": "reports"},
@@ -84,8 +86,8 @@ app.conf.beat_schedule = {
     },
     "sweep-reviews": {
         "task": "mapping.sweep_reviews",
-        "schedule": 30.0,
-        "options": {"expires": 30},
+        "schedule": _REVIEWS_SECONDS,
+        "options": {"expires": _REVIEWS_SECONDS},
     },
     "sweep-adapters": {"task": "serving.sweep", "schedule": 30.0, "options": {"expires": 30}},
     "sweep-training": {"task": "training.sweep", "schedule": 30.0, "options": {"expires": 30}},

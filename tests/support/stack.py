@@ -21,6 +21,8 @@ _OURS = ("DATABASE_URL", "REDIS_URL", "PILLARS_STATE_DIR", "PILLARS_PORT", "PILL
 
 # Loading a language model takes long: one test of the local stack does.
 WITHOUT_MODEL = {"PILLARS__INFERENCE__BACKEND": "none"}
+# Nobody waits half a minute for each label of a test to be counted.
+QUICK = {"PILLARS__REVIEW__COUNT_EVERY_SECONDS": "3"}
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ class OwnStack:
         self.environment = {
             **inherited,
             **WITHOUT_MODEL,
+            **QUICK,
             "PILLARS_STATE_DIR": str(self._place / "state"),
             "PILLARS__TRAINING__FOLDER": str(self._place / "state" / "training"),
             "PILLARS__TRAINING__BASE": str(self._place / "state" / "training" / "base"),

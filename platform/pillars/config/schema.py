@@ -287,6 +287,9 @@ class Review(Section):
     detectors: int = Field(
         default=500, ge=10, le=10_000, description="Detectors; labels of further ones count as one"
     )
+    count_every_seconds: float = Field(
+        default=30.0, ge=1, le=3_600, description="Seconds after which new events are counted"
+    )
 
 
 class Email(Section):
