@@ -2,6 +2,8 @@
 
 import pgtrigger
 
+from audit.triggers import NO_TRUNCATE
+
 # A version is what its files are: nothing of it changes but its state, and its evaluation, which
 # may be added once to a draft that was packed without one. No state changes without its line of
 # history, and what is approved or live has an approval that stands.
@@ -89,13 +91,7 @@ def for_versions() -> list[pgtrigger.Trigger]:
             when=pgtrigger.Before,
             func="RAISE EXCEPTION 'a version is retired, never deleted';",
         ),
-        pgtrigger.Trigger(
-            name="no_truncate",
-            operation=pgtrigger.Truncate,
-            when=pgtrigger.Before,
-            level=pgtrigger.Statement,
-            func="RAISE EXCEPTION 'rows of this table cannot be removed';",
-        ),
+        NO_TRUNCATE,
         pgtrigger.Trigger(
             name="steps",
             operation=pgtrigger.Insert | pgtrigger.Update,

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 
 from access.users.models import User
-from audit.triggers import append_only
+from audit.triggers import NO_TRUNCATE, append_only
 from taxonomy.changes import triggers
 from taxonomy.models import KnowledgeRelease
 from taxonomy.objects import Difference, ObjectKey, ObjectKind
@@ -50,7 +50,7 @@ def _person() -> "models.ForeignKey[User, User]":
 
 def _kept() -> dict[str, Any]:
     """Meta of a history: it says who wrote in a change set, so nobody empties it either."""
-    return {"triggers": [triggers.NO_TRUNCATE]}
+    return {"triggers": [NO_TRUNCATE]}
 
 
 @pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, meta=_kept())

@@ -2,18 +2,13 @@
 
 import pgtrigger
 
+from audit.triggers import NO_TRUNCATE
+
 _KEPT = pgtrigger.Trigger(
     name="never_removed",
     operation=pgtrigger.Delete,
     when=pgtrigger.Before,
     func="RAISE EXCEPTION 'a change set is withdrawn, never deleted';",
-)
-NO_TRUNCATE = pgtrigger.Trigger(
-    name="no_truncate",
-    operation=pgtrigger.Truncate,
-    when=pgtrigger.Before,
-    level=pgtrigger.Statement,
-    func="RAISE EXCEPTION 'rows of this table cannot be removed';",
 )
 # Every step that may follow a state. Approved and published also want the approvals. What goes back
 # to a draft gets a new revision, so that no approval of the old content counts for the new.

@@ -2,13 +2,8 @@
 
 import pgtrigger
 
-_NO_TRUNCATE = pgtrigger.Trigger(
-    name="no_truncate",
-    operation=pgtrigger.Truncate,
-    when=pgtrigger.Before,
-    level=pgtrigger.Statement,
-    func="RAISE EXCEPTION 'rows of this table cannot be removed';",
-)
+from audit.triggers import NO_TRUNCATE
+
 # A run that succeeded never changes. One that ended otherwise changes by being resumed alone, and
 # then its next attempt begins by being taken, as the first one did.
 _STEPS = """
@@ -61,7 +56,7 @@ def for_runs() -> list[pgtrigger.Trigger]:
     """States follow one another as designed; what was asked never changes; nothing is removed."""
     return [
         pgtrigger.Protect(name="never_removed", operation=pgtrigger.Delete),
-        _NO_TRUNCATE,
+        NO_TRUNCATE,
         pgtrigger.Trigger(
             name="steps",
             operation=pgtrigger.Insert | pgtrigger.Update,
@@ -74,7 +69,7 @@ def for_runs() -> list[pgtrigger.Trigger]:
 def for_what_is_told() -> list[pgtrigger.Trigger]:
     """Points and lines are written, and thinned out, while their run goes on."""
     return [
-        _NO_TRUNCATE,
+        NO_TRUNCATE,
         pgtrigger.Trigger(
             name="while_it_goes_on",
             operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
