@@ -68,12 +68,14 @@ def client(url: str) -> Any:
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     """Until a bucket can be made: the ports open before that."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
     end = time.monotonic() + 60
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text(errors="replace")[-2_000:]
         try:
             client(f"http://127.0.0.1:{port}").create_bucket(Bucket="models")
-        except Exception:
+        except (BotoCoreError, ClientError):
             time.sleep(0.2)
         else:
             return

@@ -61,7 +61,8 @@ def judge(
     )  # fmt: skip
     say("fitting calibrators")
     fitted = calibrator_of(place, validation)
-    alone = calibrator_of(place, validation, model=False)
+    retrieval_only = calibrator_of(place, validation, model=False)
+    alone = figures(place, test, retrieval_only, labels, _THRESHOLD)
     evaluation = {
         "protocol": PROTOCOL,
         "data_set": stored.digest,
@@ -73,10 +74,7 @@ def judge(
         # Questions whose vendor the encoder had learnt from, for want of a fold that had not.
         "seen_by_encoder": seen,
         **figures(place, test, fitted, labels, _THRESHOLD),
-        "retrieval_alone": {
-            kind: figures(place, test, alone, labels, _THRESHOLD)[kind]
-            for kind in ("described", "label_alone")
-        },
+        "retrieval_alone": {kind: alone[kind] for kind in ("described", "label_alone")},
         "latency_ms": _percentiles(times),
     }
     return Judgement(evaluation, calibrator_of(place, validation, test))
