@@ -47,6 +47,7 @@ def recipe_of(folder: Path, **changes: Any) -> Recipe:
         folder,
         "2026.11",
         synthetic=2,
+        glossary=2,
         splitting=Splitting(0.2, 0.2),
         drawing=Drawing(variations=2),
         scores=SHIPPED / "folds" / "folds.npz",

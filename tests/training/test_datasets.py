@@ -14,6 +14,7 @@ import pytest
 import yaml
 from django.conf import settings
 
+from mapping.engine.propose import spelling
 from mapping.resolver.artifacts import SHIPPED
 from tests.training.small_set import recipe_of, small_knowledge, small_set
 from training.datasets.build import Built, build
@@ -33,6 +34,7 @@ from training.datasets.sources import (
 from training.datasets.spellings import Known, respell
 from training.datasets.splits import SplitError, Splitting, divide
 from training.datasets.synthetic import read_wording
+from training.datasets.written import files, read, unseen
 from training.encoder.build import build as encoder_build
 from training.encoder.data import Dataset, Example
 
@@ -59,7 +61,7 @@ def rows_of(built: Built, side: str) -> list[dict[str, Any]]:
 def test_a_set_has_every_kind_and_the_form_that_trainers_read(built: Built) -> None:
     rows = {side: rows_of(built, side) for side in SIDES}
     kinds = Counter(row["kind"] for row in rows["train"])
-    assert kinds.keys() == {"detector", "golden", "alias", "synthetic"}
+    assert kinds.keys() == {"detector", "golden", "alias", "synthetic", "glossary"}
     assert all(well_formed(row) for side in SIDES for row in rows[side])
     assert {row["kind"] for side in ("validation", "test") for row in rows[side]} == {"detector"}
     row = rows["train"][0]
@@ -242,8 +244,43 @@ def test_decisions_that_cannot_be_used(
 
 def test_the_encoders_plain_data_is_what_the_shipped_models_were_made_of() -> None:
     known = read_knowledge(settings.KNOWLEDGE_DIR, "2026.11")
-    digest = encoder_build(known.taxonomy, known.detectors.values()).digest
+    digest = encoder_dataset(known).digest
     assert f"`{digest}`" in (SHIPPED / "README.md").read_text()
+
+
+def test_the_glossary_says_nothing_that_a_detector_file_says() -> None:
+    known = read_knowledge(settings.KNOWLEDGE_DIR, "2026.11")
+    dataset = encoder_dataset(known)
+    assert 0 < len(dataset.written) <= len(known.glossary)
+    taken = {spelling(one.label) for one in dataset.examples} - {""}
+    named = {spelling(one.label) for one in dataset.aliases}
+    assert not [one.label for one in dataset.written if spelling(one.label) in taken - named]
+    stolen = dataset.examples[0]._replace(detector="glossary-x", vendor="glossary")
+    assert not unseen([stolen], dataset.examples, dataset.aliases)
+    own = stolen._replace(label="a label that no file has", description="Nor this sentence.")
+    assert unseen([own], dataset.examples, dataset.aliases) == [own]
+
+
+def test_the_glossary_has_something_for_every_answer_and_names_no_other() -> None:
+    known = read_knowledge(settings.KNOWLEDGE_DIR, "2026.11")
+    dataset = encoder_dataset(known)
+    found = Counter(name for one in dataset.written for name in one.answers)
+    assert found.keys() == dataset.texts.keys()
+    assert min(found.values()) >= 15
+    entries = [entry for path in files() for entry in yaml.safe_load(path.read_text()).values()]
+    assert len(known.glossary) == sum(map(len, entries))
+
+
+def test_a_glossary_of_another_form_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("PII.Person.Name: [[only a label]]\n")
+    with pytest.raises(ValueError, match=r"x\.yaml: PII\.Person\.Name"):
+        read({"labels": {"PII.Person.Name": {}}}, tmp_path)
+    (tmp_path / "x.yaml").write_text("PII.Gone: [[a, b]]\nnone: [[c, d, [PII.Here]], [e, f]]\n")
+    found = read({"labels": {"PII.Here": {}}}, tmp_path)
+    assert [(one.label, one.answers) for one in found] == [
+        ("c", ("none_of_these", "PII.Here")),
+        ("e", ("none_of_these",)),
+    ]
 
 
 SSN = Example("a", "", "pii", "US_SSN", (), "", ("PII.Identifier.SSN",))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from mapping.evaluation.cases import leave_one_out
 from mapping.evaluation.folds import Folds, key_of
@@ -23,7 +22,7 @@ from mapping.resolver.retrieve import Retriever, known_labels
 from mapping.resolver.types import Choice, LabelQuestion, ModelIdentity
 from taxonomy.agreement import of_entry
 from training.calibration.fit import Asked, fit
-from training.encoder.build import build
+from training.datasets.sources import encoder_dataset, read_knowledge
 from training.encoder.data import Dataset
 
 VARIANTS = 2
@@ -40,11 +39,9 @@ def main() -> None:
     parser.add_argument("--encoder", required=True, help="SHA-256 of the encoder that is served")
     parser.add_argument("--identity", type=Path, help="JSON of the model that is served")
     options = parser.parse_args()
-    folder = options.directory
-    taxonomy = yaml.safe_load((folder / "taxonomy" / f"{options.edition}.yaml").read_text("utf-8"))
-    files = [yaml.safe_load(p.read_text("utf-8")) for p in sorted(folder.glob("detectors/*.yaml"))]
-    known = Known(taxonomy, {file["detector"]: file for file in files})
-    dataset = build(taxonomy, files)
+    knowledge = read_knowledge(options.directory, options.edition)
+    known = Known(knowledge.taxonomy, knowledge.detectors)
+    dataset = encoder_dataset(knowledge)
     arrays = _arrays(options.scores)
     keys = [key_of(one.detector, one.label) for one in dataset.examples]
     options.out.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from training.datasets.sources import (
     Knowledge,
     encoder_dataset,
     file_digest,
+    glossary_items,
     items,
     read_decisions,
     read_knowledge,
@@ -32,7 +33,7 @@ from training.datasets.validate import blocking, validate
 from training.encoder.data import Dataset, Example, content_of
 
 # Version of the code that makes samples: a change of it makes other sets of the same sources.
-MAKER: Final = 1
+MAKER: Final = 2
 
 
 class BuildError(ValueError):
@@ -52,6 +53,7 @@ class Recipe:
     name: str = "default"
     seed: int = 0
     synthetic: int = 6  # invented labels for every answer
+    glossary: int = 16  # labels of the glossary for every answer, at most
     splitting: Splitting = field(default_factory=Splitting)
     drawing: Drawing = field(default_factory=Drawing)
     decisions: Path | None = None
@@ -99,6 +101,7 @@ def build(recipe: Recipe) -> Built:
     found, without = _unambiguous(found)
     left_out["aliases that several labels have"] = without
     invented = invent(known.taxonomy, list(dataset.texts), spellings, recipe.synthetic, recipe.seed)
+    invented += glossary_items(dataset.written, recipe.glossary, recipe.seed)
     teacher = Instructor(known.taxonomy, nearness, spellings, recipe.drawing, recipe.seed)
     rows = _rows([*found, *invented], sides, teacher, left_out)
     findings = validate(rows, known, dataset, invented)
@@ -207,6 +210,7 @@ def _config(recipe: Recipe, sources: Mapping[str, str]) -> dict[str, Any]:
         "maker": MAKER,
         "prompt": prompt_version(),
         "synthetic": recipe.synthetic,
+        "glossary": recipe.glossary,
         "splitting": json.loads(json.dumps(asdict(recipe.splitting))),
         "drawing": asdict(recipe.drawing),
         "options": "scores of held-out encoders" if "scores" in sources else "likeness of letters",

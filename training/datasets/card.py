@@ -12,6 +12,7 @@ _KINDS: Final = {
     "golden": "the same labels, as recorded output shapes spell them",
     "alias": "names and aliases of the taxonomy",
     "decision": "labels that people have decided on and approved",
+    "glossary": "labels that a language model wrote from the taxonomy alone",
     "synthetic": "labels of invented detectors, with our own descriptions",
 }
 
@@ -123,7 +124,8 @@ def _balance(manifest: Mapping[str, Any]) -> str:
     invented = manifest["config"]["synthetic"]
     return (
         f"Invented labels: {invented} for each answer of the taxonomy, "
-        f"{manifest['config']['drawing']['variations']} variations each. All kinds together are "
+        f"{manifest['config']['drawing']['variations']} variations each, and at most "
+        f"{manifest['config']['glossary']} of the glossary. All kinds together are "
         "not balanced: vendors name some things far more often than others.\n\n"
         + _table(("most samples learnt from", "", "fewest", ""), _ends(answers))
         + "\n\n"

@@ -10,6 +10,7 @@ from training.datasets.sources import (
     SourceError,
     encoder_dataset,
     file_digest,
+    glossary_items,
     read_knowledge,
 )
 from training.datasets.spellings import Known
@@ -40,14 +41,17 @@ def check(stored: Stored, directory: Path) -> list[Finding]:
 def _invented(stored: Stored, known: Knowledge, dataset: Dataset) -> list[Item] | None:
     """What was invented for it; None if it was made from other wording or detector files."""
     sources = stored.manifest["sources"]
-    today = {"wording": file_digest([WORDING]), "detectors": known.digests["detectors"]}
+    today = {
+        "wording": file_digest([WORDING]),
+        "glossary": known.digests["glossary"],
+        "detectors": known.digests["detectors"],
+    }
     config = stored.manifest["config"]
     if config["decisions"] or any(sources.get(name) != sha for name, sha in today.items()):
         return None
-    return invent(
-        known.taxonomy,
-        list(dataset.texts),
-        Known.of(dataset),
-        config["synthetic"],
-        stored.manifest["seed"],
-    )
+    seed = stored.manifest["seed"]
+    names = list(dataset.texts)
+    return [
+        *invent(known.taxonomy, names, Known.of(dataset), config["synthetic"], seed),
+        *glossary_items(dataset.written, config["glossary"], seed),
+    ]

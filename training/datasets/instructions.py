@@ -150,8 +150,8 @@ class Instructor:
         self._seed = seed
 
     def learnt(self, item: Item) -> Iterator[Row]:
-        """Its variations, the first with the label as it is."""
-        for variation in range(self._drawing.variations):
+        """Its variations, the first with the label as it is; one of a label of the glossary."""
+        for variation in range(1 if item.kind == "glossary" else self._drawing.variations):
             identity = f"{item.kind}/{item.example.detector}/{item.example.label}#{variation}"
             text = f"{self._seed}/{identity}/{item.example.description}"
             chance = random.Random(text)  # noqa: S311 - repeatable on purpose

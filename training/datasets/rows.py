@@ -41,7 +41,7 @@ class Sample(_Part):
     """A training sample."""
 
     id: Annotated[str, Field(min_length=1, max_length=400, description="Unique in the data set")]
-    kind: Literal["detector", "golden", "alias", "decision", "synthetic"]
+    kind: Literal["detector", "golden", "alias", "decision", "synthetic", "glossary"]
     detector: Annotated[str, Field(min_length=1, max_length=100)]
     vendor: Annotated[str, Field(max_length=80, description="In small letters; may be empty")]
     category: Annotated[str, Field(max_length=60, description="As the prompt shows it")]

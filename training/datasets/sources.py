@@ -6,7 +6,8 @@ spellings of known labels are read, never a text.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
@@ -16,10 +17,12 @@ from mapping.engine.labels import recordable_label
 from mapping.engine.vocabulary import fold
 from mapping.resolver.types import NOT_A_FINDING
 from taxonomy.agreement import of_entry
+from training.datasets import written
+from training.datasets.written import unseen
 from training.encoder.build import answers_of, build
 from training.encoder.data import Dataset, Example
 
-Kind: TypeAlias = Literal["detector", "golden", "alias", "decision", "synthetic"]
+Kind: TypeAlias = Literal["detector", "golden", "alias", "decision", "synthetic", "glossary"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DECISION: Final = frozenset(("detector", "version", "label", "canonical"))
@@ -48,6 +51,7 @@ class Knowledge(NamedTuple):
     taxonomy: Mapping[str, Any]
     detectors: Mapping[str, Mapping[str, Any]]
     golden: Mapping[str, Path]
+    glossary: Sequence[Example]
     digests: dict[str, str]  # name of a source -> SHA-256
 
 
@@ -65,8 +69,11 @@ def read_knowledge(directory: Path, edition: str) -> Knowledge:
         f"taxonomy {edition}": file_digest([path]),
         "detectors": file_digest(files),
         "golden": file_digest(golden),
+        "glossary": file_digest(written.files()),
     }
-    return Knowledge(_yaml(path), detectors, {one.stem: one for one in golden}, digests)
+    taxonomy = _yaml(path)
+    glossary = written.read(taxonomy)
+    return Knowledge(taxonomy, detectors, {one.stem: one for one in golden}, glossary, digests)
 
 
 def file_digest(paths: Iterable[Path]) -> str:
@@ -92,7 +99,9 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 def encoder_dataset(known: Knowledge, decisions: Iterable[Example] = ()) -> Dataset:
     """What the encoder learns from, the same as of `python -m training.encoder data`."""
-    return build(known.taxonomy, known.detectors.values(), decisions)
+    plain = build(known.taxonomy, known.detectors.values(), decisions)
+    kept = unseen(known.glossary, plain.examples, plain.aliases)
+    return plain._replace(written=kept)
 
 
 def items(known: Knowledge, dataset: Dataset) -> list[Item]:
@@ -103,6 +112,19 @@ def items(known: Knowledge, dataset: Dataset) -> list[Item]:
     ]
     found += [Item("alias", one, one.label) for one in dataset.aliases]
     return [*found, *golden_spellings(known, dataset)]
+
+
+def glossary_items(glossary: Iterable[Example], count: int, seed: int) -> list[Item]:
+    """At most `count` labels of the glossary for each answer, drawn by `seed`."""
+    by_answer: dict[str, list[Example]] = {}
+    for one in glossary:
+        by_answer.setdefault(one.answers[0], []).append(one)
+    found = []
+    for answer, several in by_answer.items():
+        chance = random.Random(f"{seed}/glossary/{answer}")  # noqa: S311 - repeatable on purpose
+        chosen = chance.sample(several, min(count, len(several)))
+        found += [Item("glossary", one, one.label) for one in chosen]
+    return found
 
 
 def _in_file(known: Knowledge, one: Example) -> bool:

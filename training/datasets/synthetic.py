@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import yaml
 
 from mapping.engine.propose import spelling, words
-from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING
+from training.datasets.categories import ANY, category_of
 from training.datasets.patterns import PATTERNS, Pattern, matching
 from training.datasets.sources import Item
 from training.datasets.spellings import Known
@@ -25,16 +25,6 @@ VENDOR: Final = "invented"
 WORDING: Final = Path(__file__).with_name("wording.yaml")
 _SLOT: Final = re.compile(r"\{(\w+)\}")
 _SUBJECT: Final = re.compile(r"^(?:An? |The )?(.+?) (?:is|stays) ")
-_CATEGORIES: Final[Mapping[str, str]] = {
-    "PII": "pii",
-    "SECRET": "secrets",
-    "PROMPT_INJECTION": "prompt-injection",
-    "JAILBREAK": "prompt-injection",
-    "BIAS": "bias",
-    "QUALITY": "quality",
-    "SECURITY": "security",
-    "AGENT": "agent",
-}
 
 
 class Wording(NamedTuple):
@@ -119,9 +109,7 @@ def _of_answer(
     phrases = _says(answer, labels.get(answer), wording, chance)
     says, slots = list(phrases), wording.slots
     patterns = PATTERNS.get(answer, ())
-    category = _CATEGORIES.get(answer.partition(".")[0], "content-safety")
-    if answer in (NOT_A_FINDING, NONE_OF_THESE):
-        category = chance.choice(sorted(set(_CATEGORIES.values())))
+    category = category_of(answer) or chance.choice(ANY)
     first = chance.randrange(len(_VENDORS))
     for number in range(count):
         says = says or list(phrases)

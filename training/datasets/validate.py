@@ -30,6 +30,7 @@ _CHARS_A_TOKEN: Final = 3.0  # English has about four; codes and figures have fe
 _TEMPLATE_TOKENS: Final = 24  # marks of the chat's roles
 # No line end either: label, description and source are of one line.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_INVENTED: Final = frozenset(("synthetic", "glossary"))
 _OF_DETECTORS: Final = frozenset(("detector", "golden", "decision"))
 
 Row = Mapping[str, Any]
@@ -45,7 +46,8 @@ def validate(
     """All that is wrong, errors first. `splits`: the manifest's, to be compared.
 
     `dataset`: of the same knowledge (sources.encoder_dataset). `invented`: what synthetic.invent
-    gives for the set's seed; None if it was made by another version of the wording.
+    and sources.glossary_items give for the set's seed; None if it was made by another version of
+    the wording.
     """
     found = Findings()
     checker = _Checker(known, _Truth(known, dataset, invented), found)
@@ -245,9 +247,9 @@ class _Truth:
             other = self._files[detector].get(row["label"], found)
             return [found] if other == found else []
         told = self._aliases.get(row["source"], set()) or self._aliases.get(spelling(row["source"]))
-        if kind == "synthetic" and self._invented is not None:
+        if kind in _INVENTED and self._invented is not None:
             told = self._invented.get((detector, row["source"]))
-        elif kind == "synthetic" and not told:
+        elif kind in _INVENTED and not told:
             return [answers]
         return list(told) if told else None
 

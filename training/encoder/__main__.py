@@ -131,7 +131,7 @@ def _final(options: argparse.Namespace) -> None:
     loss = train(
         encoder,
         dataset,
-        [*dataset.examples, *dataset.aliases],
+        [*dataset.examples, *dataset.always],
         _profile(options),
         lambda step, steps, loss: _say(f"step {step}/{steps}, loss {loss:.3f}"),
     )

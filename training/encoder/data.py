@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,12 @@ class Dataset(NamedTuple):
     examples: list[Example]  # labels of detectors: what is held out and scored
     aliases: list[Example]  # the taxonomy's own: no detector's, so never held out
     texts: dict[str, str]  # answer -> text, in the order of the classes
+    written: Sequence[Example] = ()  # the glossary: no detector's either
+
+    @property
+    def always(self) -> list[Example]:
+        """What is learnt from whoever is held out."""
+        return [*self.aliases, *self.written]
 
     @property
     def digest(self) -> str:
@@ -38,6 +45,7 @@ def content_of(dataset: Dataset) -> dict[str, Any]:
         "examples": [one._asdict() for one in dataset.examples],
         "aliases": [one._asdict() for one in dataset.aliases],
         "texts": dataset.texts,
+        "written": [one._asdict() for one in dataset.written],
     }
 
 
@@ -53,6 +61,7 @@ def read(path: Path) -> Dataset:
         [_example(one) for one in content["examples"]],
         [_example(one) for one in content["aliases"]],
         content["texts"],
+        [_example(one) for one in content.get("written", ())],
     )
 
 

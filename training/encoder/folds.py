@@ -96,7 +96,7 @@ def run_fold(
     """Trains on all but the fold's detectors; scores its rows."""
     encoder.load_state_dict(state)
     known = [one for one in dataset.examples if one.detector not in fold.held_out]
-    loss = train(encoder, dataset, [*known, *dataset.aliases], profile)
+    loss = train(encoder, dataset, [*known, *dataset.always], profile)
     tested = [dataset.examples[row] for row in fold.rows]
     dense = scores(encoder, dataset, tested).astype(np.float16)
     near = neighbours(encoder, dataset, tested, known).astype(np.float16)

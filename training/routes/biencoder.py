@@ -23,6 +23,7 @@ from torch import Tensor
 from mapping.resolver.prompt import branch
 from mapping.resolver.texts import label_text, query_text, spoken
 from mapping.resolver.types import LabelQuestion
+from training.datasets.written import VENDOR
 from training.encoder.data import Dataset, Example
 from training.encoder.model import Encoder
 from training.encoder.train import Profile, shown, targets, train, weights_of
@@ -89,7 +90,10 @@ class BiEncoder(Route):
     def train(self, lessons: Lessons, progress: Progress = lambda *_: None) -> float:
         """See Route."""
         self._vectors = None
-        self._known = [one for one in lessons.examples if one.vendor or one.category]
+        # As the service: nearness to labels of detector files, not to the taxonomy's or glossary's.
+        self._known = [
+            one for one in lessons.examples if one.vendor != VENDOR and (one.vendor or one.category)
+        ]
         if self._options.plain:
             profile = replace(
                 Profile(), epochs=self._settings.epochs, batch=self._settings.batch,

@@ -29,7 +29,7 @@ class Material:
         self.taxonomy: dict[str, Any] = json.loads((folder / "taxonomy.json").read_text("utf-8"))
         self.names = tuple(self.dataset.texts)
         self.extra = _extra(extra, self.names) if extra else []
-        self.learnt = [*self.dataset.examples, *self.dataset.aliases, *self.extra]
+        self.learnt = [*self.dataset.examples, *self.dataset.always, *self.extra]
 
     def rows(self, fold: int) -> list[int]:
         """Rows of the data set's examples that the fold holds out."""
@@ -37,11 +37,9 @@ class Material:
 
     def lessons(self, fold: int, pools: Array) -> Lessons:
         """All that a route of this fold may see. `pools`: a row for each of `learnt`."""
-        aliases = range(len(self.dataset.examples), len(self.dataset.examples)
-                        + len(self.dataset.aliases))  # fmt: skip
-        kept = [
-            row for row, one in enumerate(self.learnt) if row in aliases or fold_of(one) != fold
-        ]
+        scored = len(self.dataset.examples)
+        always = range(scored, scored + len(self.dataset.always))
+        kept = [row for row, one in enumerate(self.learnt) if row in always or fold_of(one) != fold]
         return Lessons(
             [self.learnt[row] for row in kept], pools[kept], self.dataset.texts, self.taxonomy
         )

@@ -57,6 +57,12 @@ class Command(BaseCommand):
             help="invented labels for every answer (default: %(default)s)",
         )
         parser.add_argument(
+            "--glossary",
+            type=int,
+            default=recipe.glossary,
+            help="labels of the glossary for every answer, at most (default: %(default)s)",
+        )
+        parser.add_argument(
             "--validation",
             type=float,
             default=splitting.validation,
@@ -128,8 +134,9 @@ def folder_of_data_sets() -> Path:
 def _recipe(options: dict[str, Any]) -> Recipe:
     if not _NAME.fullmatch(options["name"]):
         raise CommandError("--name: write small letters and digits, parted by single dashes.")
-    if options["synthetic"] < 0:
-        raise CommandError("--synthetic: give 0 or more.")
+    for name in ("synthetic", "glossary"):
+        if options[name] < 0:
+            raise CommandError(f"--{name}: give 0 or more.")
     splitting = Splitting(
         validation=options["validation"],
         test=options["test"],
@@ -144,6 +151,7 @@ def _recipe(options: dict[str, Any]) -> Recipe:
         name=options["name"],
         seed=options["seed"],
         synthetic=options["synthetic"],
+        glossary=options["glossary"],
         splitting=splitting,
         drawing=replace(Drawing(), variations=options["variations"]),
         decisions=options["decisions"],
@@ -156,7 +164,8 @@ def _command(options: dict[str, Any]) -> str:
     """The command that makes the same set again; paths of this machine are left out."""
     words = ["manage.py", "build_dataset"]
     for name in (
-        "name", "edition", "seed", "variations", "synthetic", "validation", "test", "split_seed",
+        "name", "edition", "seed", "variations", "synthetic", "glossary", "validation", "test",
+        "split_seed",
     ):  # fmt: skip
         words += [f"--{name.replace('_', '-')}", str(options[name])]
     for detector in sorted(options["hold_out"]):
