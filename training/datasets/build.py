@@ -17,6 +17,7 @@ from training.datasets.findings import Finding
 from training.datasets.instructions import Drawing, Instructor, Nearness, Row
 from training.datasets.sides import SIDES, Side
 from training.datasets.sources import (
+    OF_DETECTORS,
     Item,
     Knowledge,
     encoder_dataset,
@@ -223,7 +224,7 @@ def _lines(rows: Iterable[Row]) -> bytes:
 
 
 def _detectors(rows: Iterable[Row]) -> list[str]:
-    return sorted({row["detector"] for row in rows if row["kind"] not in ("alias", "synthetic")})
+    return sorted({row["detector"] for row in rows if row["kind"] in OF_DETECTORS})
 
 
 def _counts(rows: Mapping[Side, list[Row]], left_out: Mapping[str, int]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from training.encoder.data import Dataset, Example
 
 Kind: TypeAlias = Literal["detector", "golden", "alias", "decision", "synthetic", "glossary"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+OF_DETECTORS: Final[frozenset[Kind]] = frozenset(("detector", "golden", "decision"))
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DECISION: Final = frozenset(("detector", "version", "label", "canonical"))
 

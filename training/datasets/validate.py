@@ -20,7 +20,7 @@ from training.datasets.findings import Finding, Findings
 from training.datasets.privacy import raw_looking
 from training.datasets.rows import well_formed
 from training.datasets.sides import SIDES, Side
-from training.datasets.sources import Item, Knowledge
+from training.datasets.sources import OF_DETECTORS, Item, Knowledge
 from training.encoder.build import answers_of
 from training.encoder.data import Dataset
 from training.lora.samples import right_letters
@@ -31,7 +31,6 @@ _TEMPLATE_TOKENS: Final = 24  # marks of the chat's roles
 # No line end either: label, description and source are of one line.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _INVENTED: Final = frozenset(("synthetic", "glossary"))
-_OF_DETECTORS: Final = frozenset(("detector", "golden", "decision"))
 
 Row = Mapping[str, Any]
 
@@ -90,7 +89,7 @@ class _Checker:
             self._found.add("identity", identity)
         self._identities.add(identity)
         rows, detectors = self._counts[side]
-        if row["kind"] in _OF_DETECTORS:
+        if row["kind"] in OF_DETECTORS:
             detectors.add(row["detector"])
         self._counts[side] = (rows + 1, detectors)
         self._texts(identity, row)
@@ -141,14 +140,14 @@ class _Checker:
 
     def _remember(self, side: Side, identity: str, row: Row) -> None:
         answers = frozenset(row["answers"])
-        if row["kind"] in _OF_DETECTORS:
+        if row["kind"] in OF_DETECTORS:
             self._sides.setdefault(("detector", row["detector"]), set()).add(side)
             if row["vendor"]:
                 self._sides.setdefault(("vendor", row["vendor"]), set()).add(side)
         elif side != "train":
             self._found.add("invented", identity)
         asked = (row["detector"], row["label"], row["description"], row["kind"])
-        if row["kind"] in _OF_DETECTORS and self._answered.setdefault(asked, answers) != answers:
+        if row["kind"] in OF_DETECTORS and self._answered.setdefault(asked, answers) != answers:
             self._found.add("contradiction", identity)
         for name in row["answers"]:
             self._taught[side].setdefault(name, set()).add(row["kind"])
@@ -163,7 +162,7 @@ class _Checker:
         if prompt in self._prompts:
             self._found.add("duplicate", identity)
         self._prompts.add(prompt)
-        if row["kind"] not in _OF_DETECTORS:
+        if row["kind"] not in OF_DETECTORS:
             return
         key = (side, row["detector"], label, row["description"], row["kind"])
         if label and self._spelt.setdefault(key, row["source"]) != row["source"]:
@@ -189,7 +188,7 @@ class _Checker:
         kinds = self._taught["train"]
         asked = {*self._taught["validation"], *self._taught["test"]}
         found.extend("unlearnt", sorted(self._names - kinds.keys()))
-        found.extend("unseen", sorted(n for n, by in kinds.items() if by.isdisjoint(_OF_DETECTORS)))
+        found.extend("unseen", sorted(n for n, by in kinds.items() if by.isdisjoint(OF_DETECTORS)))
         if asked:
             found.extend("untested", sorted(self._names - asked))
         seen = {name for kind, name in self._sides if kind == "detector"}
@@ -236,7 +235,7 @@ class _Truth:
             # The detector's file must not say otherwise; mostly it says nothing.
             said = self._folded.get(detector, {}).get(fold(row["source"]))
             return [answers] if said is None else list(said)
-        if kind in _OF_DETECTORS:
+        if kind in OF_DETECTORS:
             found = self._files.get(detector, {}).get(row["source"])
             if found is None:
                 return None
