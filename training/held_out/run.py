@@ -49,7 +49,7 @@ def judge(
     labels = known.taxonomy["labels"]
     sides = [held_out(stored.rows(side), labels) for side in ("validation", "test")]
     sides_apart(*sides)
-    retrieval = _retrieval(artifacts, known, folds)
+    retrieval = retrieval_of(artifacts, known, folds)
     _check_answers(sides, retrieval.names, known.taxonomy["edition"])
     say(f"asking about {sum(map(len, sides))} questions")
     validation, test, times, seen = _material(sides, chooser, retrieval)
@@ -104,7 +104,8 @@ def _material(
     )
 
 
-def _retrieval(artifacts: Artifacts, known: Known, folds: Folds | None) -> Retrieval:
+def retrieval_of(artifacts: Artifacts, known: Known, folds: Folds | None) -> Retrieval:
+    """Retrieval that looks as if it did not know the vendor of a question. See judge."""
     vendors = {name: _vendor(file) or name for name, file in known.detectors.items()}
     return Retrieval(
         known.taxonomy,

@@ -39,23 +39,24 @@ def schema_valid(
     """
     documents = without_detectors(directory, {one.detector for one in asked})
     resolver = _resolver(documents, chooser, calibrator, artifacts)
-    items = [
-        MapItem(
-            detector=one.detector,
-            output=one.source,
-            label_descriptions={one.source: one.question.description}
-            if one.question.description
-            else None,
-        )
-        for one in spread(asked, MOST)
-    ]
-    schema = Draft202012Validator(json.loads((directory / "schema.json").read_text("utf-8")))
+    items = [item_of(one) for one in spread(asked, MOST)]
     answers = map_on_files(
         documents=documents, items=items, resolve=lambda questions: resolver.resolve(questions)
     )
+    return share_valid(answers, directory)
+
+
+def item_of(one: HeldOut) -> MapItem:
+    """What a caller would send that has met this label."""
+    described = {one.source: one.question.description} if one.question.description else None
+    return MapItem(detector=one.detector, output=one.source, label_descriptions=described)
+
+
+def share_valid(answers: Sequence[dict[str, Any]], directory: Path) -> float:
+    """The share of answers that keep to schema.json of the folder, 0 to 1."""
+    schema = Draft202012Validator(json.loads((directory / "schema.json").read_text("utf-8")))
     sent = [orjson.loads(orjson.dumps(one, option=orjson.OPT_UTC_Z)) for one in answers]
-    good = sum(map(schema.is_valid, sent))
-    return good / len(sent)
+    return sum(map(schema.is_valid, sent)) / len(sent)
 
 
 def spread(asked: Iterable[HeldOut], most: int) -> list[HeldOut]:
