@@ -32,7 +32,7 @@ from mapping.resolver.calibrate import Array, Calibrator
 from mapping.resolver.resolver import Resolver
 from mapping.resolver.retrieve import Names, Retriever
 from mapping.resolver.settle import Verdict
-from mapping.resolver.types import Chooser, LabelQuestion
+from mapping.resolver.types import Chooser, ChooserError, LabelQuestion
 from training.datasets.store import load
 from training.held_out.features import Retrieval
 from training.held_out.questions import HeldOut, held_out
@@ -272,8 +272,14 @@ def table(made: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def client_of(server: Server, model: str, adapter: str, key: str) -> Iterator[HttpChooser]:
-    """A client whose server has said which model it runs. Raises ChooserError."""
+def client_of(
+    server: Server, model: str, adapter: str, key: str, wait_seconds: float = 0.0
+) -> Iterator[HttpChooser]:
+    """A client whose server has said which model it runs, waited for while it starts.
+
+    Raises ChooserError.
+    """
+    latest = time.monotonic() + wait_seconds
     chooser = HttpChooser(
         InferenceOptions(
             backend=server.backend,
@@ -286,7 +292,14 @@ def client_of(server: Server, model: str, adapter: str, key: str) -> Iterator[Ht
         )
     )
     try:
-        chooser.check()
+        while True:
+            try:
+                chooser.check()
+                break
+            except ChooserError:
+                if time.monotonic() >= latest:
+                    raise
+                time.sleep(1.0)
         yield chooser
     finally:
         chooser.close()
@@ -305,7 +318,7 @@ def main() -> int:
     key = os.environ.get("PILLARS_INFERENCE_API_KEY", "")
     readings = []
     for server in options.server:
-        with client_of(server, options.model, options.adapter, key) as chooser:
+        with client_of(server, options.model, options.adapter, key, options.wait) as chooser:
             readings.append(bench.read(server, chooser))
         print(f"{server.backend}: {readings[-1].seconds:.1f} s", file=sys.stderr, flush=True)
     made = {"data_set": stored.digest, "calibrator": calibrator.version, **report(readings)}
@@ -332,6 +345,7 @@ def _options() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--rows", type=int, default=0, help="a sample of so many; 0: all")
     parser.add_argument("--within", type=float, default=0.5, help="points (default: %(default)s)")
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds for a server that starts")
     parser.add_argument("--json", type=Path, default=Path("bench-servers.json"), help="report")
     return parser.parse_args()
 

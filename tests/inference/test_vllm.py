@@ -1,4 +1,8 @@
-"""Real vLLM beside our own worker, where PILLARS_VLLM_PYTHON names an environment that has it."""
+"""Real vLLM beside our own worker, where PILLARS_VLLM_PYTHON names an environment that has it.
+
+PILLARS_VLLM_BASE names a folder with the shipped adapter's base model; without it, the packaged one
+is converted.
+"""
 
 import os
 import shutil
@@ -14,11 +18,12 @@ from mapping.inference.answers import choice_of
 from mapping.inference.transport import Transport
 from mapping.resolver.prompt import LETTERS, build_prompt
 from mapping.resolver.types import Choice
-from mapping.worker.weights import Base, packaged_base
+from mapping.worker.weights import Base, base_in, packaged_base
 from tests.bench.parity import Question, best, chooser_for, framework, questions, tokens, vllm
 from tests.worker.running import KEY, RunningWorker
 
 PYTHON = os.environ.get("PILLARS_VLLM_PYTHON", "")
+BASE = os.environ.get("PILLARS_VLLM_BASE", "")
 
 pytestmark = [
     pytest.mark.stack,
@@ -28,7 +33,7 @@ pytestmark = [
 
 
 def test_both_read_the_same_tokens_and_choose_the_same(tmp_path: Path) -> None:
-    base = packaged_base(REPOSITORY / ".pillars" / "models")
+    base = base_in(Path(BASE)) if BASE else packaged_base(REPOSITORY / ".pillars" / "models")
     adapter = adapter_dir({})
     assert adapter is not None
     asked = questions(12)

@@ -30,7 +30,8 @@ class RunningWorker:
 
     def start(self) -> "RunningWorker":
         """Returns when it answers; AssertionError with its log if it does not."""
-        path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "platform")])
+        ours = [str(REPOSITORY), str(REPOSITORY / "platform")]
+        path = os.pathsep.join([*ours, *filter(None, [os.environ.get("PYTHONPATH")])])
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mapping.worker", "--port", str(self.port), *self.words],
