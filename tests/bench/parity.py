@@ -92,7 +92,7 @@ def chooser_for(
             adapter=adapter.name,
             api_key=KEY,
             reading=reading,
-            timeout_seconds=60,
+            timeout_seconds=300,
             breaker_failures=100,
             salt_key=b"k",
         )

@@ -41,7 +41,7 @@ from training.held_out.run import retrieval_of
 KNOWLEDGE: Final = Path(__file__).resolve().parents[2] / "pillars-detectors"
 SHARES: Final = ("accepted", "parent", "hit_at_5", "ece", "schema_valid")  # 0 to 1
 _TOGETHER: Final = 8  # questions at a time, of a server that reads several
-_TIMEOUT_SECONDS: Final = 60.0  # a late answer is to be seen, not to be given up
+_TIMEOUT_SECONDS: Final = 300.0  # a late answer is to be seen, not to be given up
 _KINDS: Final[Mapping[str, Callable[[HeldOut], bool]]] = {
     "all": lambda _one: True,
     "with a description": lambda one: bool(one.question.description),

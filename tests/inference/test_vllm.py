@@ -27,7 +27,7 @@ BASE = os.environ.get("PILLARS_VLLM_BASE", "")
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not PYTHON, reason="PILLARS_VLLM_PYTHON names no environment with vLLM"),
 ]
 
