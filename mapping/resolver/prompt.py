@@ -42,18 +42,20 @@ def options_for(shortlist: Iterable[str], taxonomy: Mapping[str, Any]) -> list[O
     """Options of a shortlist: its labels, the branches of the first three, and none of these.
 
     `taxonomy`: the parsed file of an edition. A branch that has an `Other` label needs no option
-    of its own: that label stands for it.
+    of its own: that label stands for it. "None of these" is offered once, whether the shortlist
+    has it or not: twice, it would have two letters, which share its probability.
     """
     labels = taxonomy["labels"]
-    names = list(dict.fromkeys(shortlist))
-    branches = dict.fromkeys(branch(name) for name in names[:3])
+    nearest = list(dict.fromkeys(shortlist))
+    names = [name for name in nearest if name != NONE_OF_THESE]
+    branches = dict.fromkeys(branch(name) for name in nearest[:3])
     for name in branches:
         if name and not name.startswith("OTHER") and f"{name}.Other" not in labels:
             names.append(name)
         elif name and f"{name}.Other" in labels and f"{name}.Other" not in names:
             names.append(f"{name}.Other")
     options = [Option(name, option_text(name, labels)) for name in names]
-    return [*options, Option(NONE_OF_THESE, "none of these")]
+    return [*options, Option(NONE_OF_THESE, option_text(NONE_OF_THESE, labels))]
 
 
 def branch(name: str) -> str:

@@ -14,13 +14,12 @@ from mapping.evaluation.folds import Folds  # noqa: E402
 from tests.training import toy  # noqa: E402
 from training.encoder.data import Example  # noqa: E402
 from training.lora.folds import FOLDS  # noqa: E402
-from training.lora.train import question_of  # noqa: E402
 from training.routes.__main__ import entries_of, main  # noqa: E402
 from training.routes.base import Array, all_answers  # noqa: E402
 from training.routes.biencoder import smoothed  # noqa: E402
 from training.routes.compare import Comparison  # noqa: E402
 from training.routes.fusion import alone, fused  # noqa: E402
-from training.routes.material import Material, near_first  # noqa: E402
+from training.routes.material import Material, near_first, question_of  # noqa: E402
 from training.routes.names import Pairwise, Trie  # noqa: E402
 from training.routes.registry import ROUTES, Bases, make  # noqa: E402
 from training.routes.shipped import bring  # noqa: E402

@@ -18,7 +18,7 @@ from mapping.engine.propose import spelling
 from mapping.evaluation.folds import Folds, key_of
 from mapping.evaluation.strata import is_opaque
 from mapping.resolver.lexical import LexicalIndex
-from mapping.resolver.prompt import branch, build_prompt, options_for
+from mapping.resolver.prompt import build_prompt, options_for
 from mapping.resolver.resolver import SHORTLIST
 from mapping.resolver.retrieve import Array
 from mapping.resolver.texts import DESCRIPTION_CHARS
@@ -26,10 +26,9 @@ from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
 from training.datasets.sources import Item
 from training.datasets.spellings import Known, respell
 from training.encoder.data import Example
-from training.lora.samples import right_letters
+from training.lora.samples import draw_options, right_letters
 
 Row = dict[str, Any]
-_NEAR: Final = 64
 _LEAST: Final = 1e-6
 _SCORES: Final = ("vendor_cosines", "vendor_neighbours")
 
@@ -200,11 +199,7 @@ class Instructor:
         return is_opaque(one.label) and not sign and not named
 
     def _draw(self, item: Item, described: bool, chance: random.Random) -> list[str]:
-        """Options as the service would find them, more or less; the right ones mostly there.
-
-        They keep their places in the order of nearness: the branches of the first three become
-        options too, so a right answer that always came first would show by its branch.
-        """
+        """Options as the service would find them, more or less; the right ones mostly there."""
         drawing, one = self._drawing, item.example
         lexical = chance.random() < drawing.lexical
         ranked = (
@@ -212,29 +207,15 @@ class Instructor:
             if lexical
             else self._nearness.of(one, item.source, described)
         )
-        right = [name for name in one.answers if name != NONE_OF_THESE]
-        # What is farther away would hardly be drawn.
-        places = {
-            name: place + chance.expovariate(1 / drawing.reach)
-            for place, name in enumerate(ranked)
-            if name != NONE_OF_THESE and (place < _NEAR or name in right)
-        }
-        branches = {branch(name) for name in right} - {""}
-        siblings = [name for name in ranked if branch(name) in branches and name not in right]
-        if siblings and chance.random() < drawing.siblings:
-            places[chance.choice(siblings)] = chance.uniform(0, drawing.shortlist)
-        if chance.random() < drawing.without_answer:
-            for name in right:
-                places.pop(name, None)
-            right = []
-        for name in right:  # among the options, at its own place if that is near enough
-            if places[name] >= drawing.shortlist - 1:
-                places[name] = chance.uniform(0, drawing.shortlist - 1)
-        found = sorted(places, key=places.__getitem__)
-        kept = set(right) | set(
-            [name for name in found if name not in right][: drawing.shortlist - len(right)]
+        return draw_options(
+            ranked,
+            one.answers,
+            chance,
+            shortlist=drawing.shortlist,
+            reach=drawing.reach,
+            siblings=drawing.siblings,
+            without_answer=drawing.without_answer,
         )
-        return [name for name in found if name in kept]
 
     def _row(
         self,

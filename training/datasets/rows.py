@@ -80,7 +80,7 @@ def well_formed(row: Any) -> bool:
         Sample.model_validate(row)
     except ValidationError:
         return False
-    return bool(len(set(row["answers"])) == len(row["answers"]))
+    return all(len(set(row[name])) == len(row[name]) for name in ("answers", "names", "letters"))
 
 
 def schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from training.datasets.sides import Side
+from training.datasets.sides import Side, fold_of
 from training.datasets.sources import Item
 
 # What a side's share may exceed, so that one large vendor does not fill it alone.
@@ -47,11 +47,6 @@ class Splitting:
             raise SplitError("Shares of validation and test must be 0 to 0.8 together.")
         if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
             raise SplitError("A fold is i/K with i from 0 to K - 1.")
-
-
-def fold_of(vendor: str, folds: int) -> int:
-    """Which of the parts a vendor is in: the same as in training.lora.folds."""
-    return int(hashlib.sha256(vendor.encode()).hexdigest(), 16) % folds
 
 
 def divide(items: Iterable[Item], splitting: Splitting) -> dict[str, Side]:

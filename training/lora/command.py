@@ -8,7 +8,7 @@ import random
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -38,17 +38,27 @@ _FLOAT_BYTES: Final = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of ``train``."""
+    add_base_arguments(parser)
+    add_profile_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
+
+
+def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
+    """How is trained."""
+    parser.add_argument(
+        "--profile", default="smollm2", help="a name of `profiles`, or a .yaml file"
+    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
+
+
+def add_base_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is read: data and base model."""
     parser.add_argument("data", type=Path, help="a data set folder, with manifest.json")
     parser.add_argument(
         "--base", required=True,
         help="folder or .gguf file of the base model, or `packaged`: the one that ships",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
-    parser.add_argument(
-        "--profile", default="smollm2", help="a name of `profiles`, or a .yaml file"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     parser.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "pillars",
         help="where a converted base model is kept",
@@ -64,8 +74,13 @@ def show_profiles() -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Run it; the exit status."""
+    return refusing(_train, options)
+
+
+def refusing(step: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """A step's exit status; what it refuses is told on stderr."""
     try:
-        return _train(options)
+        return step(options)
     except Refused as error:
         print(f"refused: {error}", file=sys.stderr)  # noqa: T201
         return REFUSED

@@ -1,121 +1,252 @@
-"""Folds of the chooser: every vendor's labels by an adapter that never saw the vendor."""
+"""Folds of the chooser: every vendor's labels by an adapter that never saw the vendor.
 
-import hashlib
+Reads what ``manage.py build_dataset --folds`` wrote (training.datasets.folds). Trains and asks each
+fold in processes of its own, so that several share a GPU and a fold that is there is left as it is.
+"""
+
+import concurrent.futures
 import json
-import queue
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
-import torch.multiprocessing as processes
 
+from mapping.resolver.prompt import MAX_OPTIONS, options_for
+from training.datasets import sides, store
 from training.encoder import data
-from training.encoder.data import Example
-from training.lora.model import load, plain, with_adapter
-from training.lora.train import MAX_SLOTS, Array, Profile, prompts_of, read, train
+from training.encoder.data import Dataset, Example
+from training.lora.profiles import profile
+from training.lora.refusals import DONE, Refused, Stopped
 
-FOLDS = 5
-EVERYTHING = -1  # the fold that holds nothing out
+FOLDS: Final = 5
+SHORTLISTS: Final = "shortlists.npy"
+_VARIANTS: Final = 2  # described, label alone
+_SAID: Final = "letters.npy"  # of one fold, by the rows of its test
+_TOLD_LINES: Final = 5
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 def fold_of(example: Example) -> int:
     """All detectors of a vendor fall into one fold."""
-    name = example.vendor or example.detector
-    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % FOLDS
+    return sides.fold_of(example.vendor or example.detector, FOLDS)
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Where a fold's data set is kept, and where its run is."""
+    return folder / f"fold-{fold}"
+
+
+class Asked(NamedTuple):
+    """A row of a fold's test."""
+
+    example: int  # its number among all examples
+    variant: int  # 0 described, 1 label alone
 
 
 class Material:
-    """What a step needs of the folder DATA."""
+    """The folds' data sets, and which row of their tests asks about which example.
+
+    Raises Refused if a fold is missing, asks about other labels than its own, offers something else
+    than the shortlists, or has learnt from what it asks about.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.dataset = data.read(folder / "dataset.json")
-        self.taxonomy = json.loads((folder / "taxonomy.json").read_text("utf-8"))
-        answers = list(self.dataset.texts)
-        everything = [*self.dataset.examples, *self.dataset.aliases]
-        pools = np.load(folder / "pools.npy")
-        self.pairs = [
-            (one, [answers[n] for n in row]) for one, row in zip(everything, pools, strict=True)
-        ]
-        lists = np.load(folder / "shortlists.npy")
-        self.shortlists = [[[answers[n] for n in row] for row in both] for both in lists]
+        lists = folder / SHORTLISTS
+        if not lists.is_file():
+            raise Refused(f"{folder} has no {SHORTLISTS}: give what `build_dataset --folds` made.")
+        self.shortlists: Array = np.load(lists)
+        self.sets = {fold: _set(folder, fold) for fold in range(FOLDS)
+                     if fold_folder(folder, fold).is_dir()}  # fmt: skip
+        if not self.sets:
+            raise Refused(f"{folder} has no data set: give what `build_dataset --folds` made.")
+        stored = next(iter(self.sets.values()))
+        self.dataset: Dataset = data.read(stored.folder / store.ENCODER)
+        self._taxonomy = stored.taxonomy()
+        examples = self.dataset.examples
+        self._rows = {(one.detector, one.label): row for row, one in enumerate(examples)}
+        if self.shortlists.shape[:2] != (len(examples), _VARIANTS):
+            raise Refused(f"{lists} belongs to other labels: build the folds anew.")
+        wanted = {fold_of(one) for one in examples}
+        if missing := sorted(wanted - self.sets.keys()):
+            raise Refused(f"Fold {missing[0]} has no data set in {folder}: build the folds anew.")
+        self.asked = {fold: self._asked(fold) for fold in sorted(wanted)}
 
-    def read(self, tokenizer: Any, model: Any, rows: Sequence[int]) -> Array:
-        """Letters' log-probabilities: rows x variants (described, label alone) x letters."""
-        found = np.full((len(rows), 2, MAX_SLOTS), np.nan, dtype=np.float32)
-        examples = [self.dataset.examples[row] for row in rows]
-        for variant, described in enumerate((True, False)):
-            lists = [self.shortlists[row][variant] for row in rows]
-            prompts = prompts_of(examples, lists, self.taxonomy, described)
-            found[:, variant] = read(tokenizer, model, prompts)
+    def _asked(self, fold: int) -> list[Asked]:
+        stored = self.sets[fold]
+        if data.read(stored.folder / store.ENCODER).digest != self.dataset.digest:
+            raise Refused(f"Fold {fold} is of other labels than the others: build the folds anew.")
+        found = []
+        for row in stored.rows("test"):
+            asked = Asked(self._rows.get((row["detector"], row["source"]), -1), row["variation"])
+            if asked.example < 0 or row["names"] != self._offered(asked):
+                raise Refused(
+                    f"Sample {row['id']} of fold {fold} offers something else than {SHORTLISTS} "
+                    "says: build the folds anew."
+                )
+            found.append(asked)
+        mine = {n for n, one in enumerate(self.dataset.examples) if fold_of(one) == fold}
+        learnt = set(stored.manifest["splits"]["train"]["detectors"])
+        if {one.example for one in found} != mine or not learnt.isdisjoint(
+            self.dataset.examples[n].detector for n in mine
+        ):
+            raise Refused(f"Fold {fold} asks about other vendors than its own: build it anew.")
+        return found
+
+    def _offered(self, asked: Asked) -> list[str]:
+        names = list(self.dataset.texts)
+        few = [names[int(number)] for number in self.shortlists[asked.example, asked.variant]]
+        return [option.name for option in sorted(options_for(few, self._taxonomy))]
+
+    def gathered(self, said: Mapping[int, Array]) -> Array:
+        """Examples x variants x letters of what was said of the folds' rows; NaN where unused.
+
+        What has no description is asked about once, and counts as both variants.
+        """
+        found = np.full(
+            (len(self.dataset.examples), _VARIANTS, MAX_OPTIONS), np.nan, dtype=np.float32
+        )
+        for fold, rows in said.items():
+            for asked, row in zip(self.asked[fold], rows, strict=True):
+                found[asked] = row
+        for number, one in enumerate(self.dataset.examples):
+            if not one.description:
+                found[number, 0] = found[number, 1]
         return found
 
 
-class Task(NamedTuple):
-    """What a worker process needs to know."""
-
-    data: Path
-    base: Path
-    out: Path
-    profile: Profile
-
-
-def device() -> str:
-    """Of this machine."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _set(folder: Path, fold: int) -> store.Stored:
+    root = fold_folder(folder, fold)
+    found = store.folders(root)
+    if len(found) != 1:
+        raise Refused(f"{root} holds {len(found)} data sets, not one: build the folds anew.")
+    try:
+        return store.load(found[0])
+    except store.StoreError as error:
+        raise Refused(str(error)) from None
 
 
-def say(text: str) -> None:
-    """A line of progress."""
-    print(text, flush=True)  # noqa: T201 - a command line
+# -- folds ------------------------------------------------------------------------------------
 
 
-def reporter(name: str) -> Callable[[int, int, float, float], None]:
-    """Prints what `train` reports."""
-    return lambda step, steps, loss, rate: say(
-        f"{name}: step {step}/{steps}, loss {loss:.3f}, {rate:,.0f} tokens/s"
-    )
+def folds(options: Namespace) -> int:
+    """``folds``: OUT/letters.npy and OUT/shortlists.npy. Raises Refused, Stopped.
 
-
-def _work(task: Task, tasks: Any, done: Any) -> None:
-    torch.set_num_threads(2)
-    known = Material(task.data)
-    tokenizer, model = load(task.base, device())
-    base = plain(model)
-    while (fold := tasks.get()) is not None:
-        adapted = with_adapter(base, task.profile.seed)
-        pairs = [pair for pair in known.pairs if fold == EVERYTHING or fold_of(pair[0]) != fold]
-        train(tokenizer, adapted, pairs, known.taxonomy, task.profile, reporter(f"fold {fold}"))
-        if fold == EVERYTHING:
-            adapted.save_pretrained(task.out / "adapter")
-            done.put((fold, [], np.empty(0)))
-        else:
-            rows = [n for n, one in enumerate(known.dataset.examples) if fold_of(one) == fold]
-            done.put((fold, rows, known.read(tokenizer, adapted, rows)))
-        base = adapted.unload()
-
-
-def run(task: Task, workers: int) -> Iterator[tuple[int, list[int], Array]]:
-    """Each fold's rows and scores as they come; EVERYTHING saves the adapter and scores nothing.
-
-    RuntimeError if the workers end before all is done.
+    `options`: data, base, out, profile, changes, precision, workers, cache.
     """
-    context = processes.get_context("spawn")
-    tasks, done = context.Queue(), context.Queue()
-    order = [EVERYTHING, *range(FOLDS)]
-    for fold in (*order, *[None] * workers):
-        tasks.put(fold)
-    team = [
-        context.Process(target=_work, args=(task, tasks, done), daemon=True) for _ in range(workers)
-    ]
-    for worker in team:
-        worker.start()
-    for _ in order:
-        while True:
-            try:
-                yield done.get(timeout=5)
-                break
-            except queue.Empty:
-                if not any(worker.is_alive() for worker in team):
-                    raise RuntimeError("The workers have ended: see what they wrote.") from None
+    from training.lora import base as bases
+
+    chosen = profile(options.profile, options.changes)
+    known = Material(options.data)
+    base = bases.find(options.base, options.cache)
+    for fold, stored in known.sets.items():
+        _check_same(fold_folder(options.out, fold), (stored.digest, chosen.model_dump(), base.sha256))
+    options.out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as team:
+        tasks = {team.submit(_fold, options, fold, known.sets[fold]): fold for fold in known.asked}
+        for task in concurrent.futures.as_completed(tasks):
+            if not task.exception():
+                _say(f"fold {tasks[task]} done after {time.monotonic() - started:.0f} s")
+    for task in tasks:
+        task.result()
+    said = {fold: np.load(fold_folder(options.out, fold) / _SAID) for fold in known.asked}
+    _write(options.out, "letters.npy", known, said)
+    facts = {
+        "dataset": known.dataset.digest,
+        "profile": chosen.model_dump(),
+        "base": base.sha256,
+        "folds": {fold: known.sets[fold].digest for fold in known.asked},
+    }
+    (options.out / "lora.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    return DONE
+
+
+def _check_same(run: Path, now: tuple[str, dict[str, Any], str]) -> None:
+    """A fold that is there must have been made in the same way."""
+    path = run / "run.json"
+    if not path.exists():
+        return
+    before = json.loads(path.read_text("utf-8"))
+    if (before["data_set"], before["profile"], before["base"]["sha256"]) != now:
+        raise Refused(
+            f"{run} was made with another data set, profile or base model: name another --out."
+        )
+
+
+def _fold(options: Namespace, fold: int, stored: store.Stored) -> None:
+    run = fold_folder(options.out, fold)
+    if (run / _SAID).exists():
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    base = ["--base", options.base, "--cache", str(options.cache)]
+    train = ["train", str(stored.folder), *base, "--out", str(run), "--profile", options.profile]
+    train += [word for change in options.changes for word in ("--set", change)]
+    if (run / "run.json").exists():
+        train.append("--resume")
+    ask = ["letters", str(stored.folder), *base, "--adapter", str(run / "adapter")]
+    ask += ["--precision", options.precision, "--out", str(run / _SAID)]
+    for words in (train, ask):
+        _process(words, run / "log.txt")
+
+
+def _process(words: Sequence[str], log: Path) -> None:
+    """A step of this program in a process of its own. Raises Stopped with its last words."""
+    with log.open("ab") as file:
+        command = [sys.executable, "-m", "training.lora", *words]
+        status = subprocess.run(command, stdout=file, stderr=file, check=False).returncode  # noqa: S603
+    if status != DONE:
+        last = log.read_text("utf-8", "replace").splitlines()[-_TOLD_LINES:]
+        raise Stopped("\n".join([f"{log.parent.name}: {words[0]} ended with {status}.", *last]))
+
+
+# -- letters, zero-shot -----------------------------------------------------------------------
+
+
+def letters(options: Namespace) -> int:
+    """``letters``: test rows x 26 of one data set. `adapter`: None for the base model alone."""
+    from training.lora.letters import Reader
+    from training.lora.rows import read_test
+
+    _, rows = read_test(options.data)
+    reader = Reader(options.base, options.cache, options.adapter, options.precision)
+    _save(options.out, reader.read(rows))
+    return DONE
+
+
+def zero_shot(options: Namespace) -> int:
+    """``zero-shot``: OUT/zero-shot.npy, what the base model says without any training."""
+    from training.lora.letters import Reader
+    from training.lora.rows import read_test
+
+    known = Material(options.data)
+    options.out.mkdir(parents=True, exist_ok=True)
+    reader = Reader(options.base, options.cache, None, options.precision)
+    said = {}
+    for fold in known.asked:
+        said[fold] = reader.read(read_test(known.sets[fold].folder)[1])
+        _say(f"fold {fold}: {len(said[fold])} questions")
+    _write(options.out, "zero-shot.npy", known, said)
+    return DONE
+
+
+def _write(out: Path, name: str, known: Material, said: Mapping[int, Array]) -> None:
+    _save(out / name, known.gathered(said))
+    _save(out / SHORTLISTS, known.shortlists)
+
+
+def _save(path: Path, array: Array) -> None:
+    """All of it or nothing: a file that is there is taken as done."""
+    part = path.with_name(f".{path.name}")
+    with part.open("wb") as file:
+        np.save(file, array)
+    part.rename(path)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - a command line

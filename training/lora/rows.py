@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from mapping.resolver.prompt import LETTERS
-from mapping.resolver.types import NONE_OF_THESE
 from training.datasets import store
 from training.lora.refusals import Refused
 
@@ -64,6 +63,15 @@ def read(folder: Path) -> DataSet:
     )  # fmt: skip
 
 
+def read_test(folder: Path) -> tuple[str, list[Row]]:
+    """The data set's digest, and the rows that its test asks. Raises Refused."""
+    try:
+        stored = store.load(folder)
+    except store.StoreError as error:
+        raise Refused(str(error)) from None
+    return stored.digest, _split(folder, stored.manifest, "test")
+
+
 def variations(rows: Sequence[Row]) -> list[list[int]]:
     """Numbers of rows that ask the same label in other ways: epoch e takes one of each."""
     groups: dict[str, list[int]] = {}
@@ -108,9 +116,7 @@ def _row(content: dict[str, Any]) -> Row:
     if not all(isinstance(one["content"], str) and one["content"].strip() for one in prompt):
         raise ValueError("a message of the prompt is empty")
     names, letters = tuple(content["names"]), tuple(content["letters"])
-    # The service may offer "none of these" twice: once as the nearest answer, once as a way out.
-    different = [name for name in names if name != NONE_OF_THESE]
-    if not 0 < len(names) <= len(LETTERS) or len(set(different)) != len(different):
+    if not 0 < len(names) <= len(LETTERS) or len(set(names)) != len(names):
         raise ValueError(f"names must be 1 to {len(LETTERS)} different options")
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("an option has no name")

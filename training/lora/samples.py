@@ -1,55 +1,54 @@
-"""Training samples: a question, a shortlist with hard negatives, and the letters that are right."""
+"""What a question offers when it is learnt from, and the letters that are right."""
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
-from mapping.resolver.prompt import LETTERS, branch, build_prompt, options_for
-from mapping.resolver.types import NONE_OF_THESE, LabelQuestion, Prompt
-from training.encoder.data import Example
+from mapping.resolver.prompt import LETTERS, branch
+from mapping.resolver.types import NONE_OF_THESE, Prompt
 
-
-class Sample(NamedTuple):
-    """A prompt with the letters that are right; several share the probability."""
-
-    prompt: Prompt
-    letters: tuple[str, ...]
+_NEAR: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How questions are varied."""
-
-    shortlist: int = 8
-    label_alone: float = 0.4  # share of questions without a description
-    without_category: float = 0.5
-    without_answer: float = 0.12  # share whose right label is not offered
-    reach: float = 8.0  # mean rank from which negatives are taken
-
-
-def draw(
-    example: Example,
-    pool: Sequence[str],
-    taxonomy: Mapping[str, Any],
-    sampling: Sampling,
+def draw_options(
+    ranked: Sequence[str],
+    answers: Sequence[str],
     chance: random.Random,
-) -> Sample:
-    """One variation. `pool`: answers by nearness to the example, best first."""
-    label = chance.choice((example.label, example.label, *example.aliases))
-    described = bool(example.description) and chance.random() >= sampling.label_alone
-    category = "" if chance.random() < sampling.without_category else example.category
-    question = LabelQuestion(
-        example.detector, label, example.description if described else "", category
-    )
-    wrong = [name for name in pool if name not in example.answers and name != NONE_OF_THESE]
-    wrong.sort(key=lambda name: pool.index(name) + chance.expovariate(1 / sampling.reach))
-    offered = [name for name in example.answers if name != NONE_OF_THESE]
-    if chance.random() < sampling.without_answer:
-        offered = []
-    options = options_for([*offered, *wrong][: sampling.shortlist], taxonomy)
-    prompt = build_prompt(question, options)
-    return Sample(prompt, right_letters(prompt, example.answers))
+    *,
+    shortlist: int = 8,
+    reach: float = 8.0,
+    siblings: float = 0.5,
+    without_answer: float = 0.12,
+) -> list[str]:
+    """A shortlist for options_for, nearest first. `ranked`: all answers, nearest first.
+
+    `reach`: mean number of ranks by which it is shuffled. `siblings`, `without_answer`: shares, 0
+    to 1, of shortlists with a label of the right one's branch, and of those without the right one.
+
+    Right answers keep their places in the order of nearness: the branches of the first three become
+    options too, so a right answer that always came first would show by its branch.
+    """
+    right = [name for name in answers if name != NONE_OF_THESE]
+    # What is farther away would hardly be drawn.
+    places = {
+        name: place + chance.expovariate(1 / reach)
+        for place, name in enumerate(ranked)
+        if name != NONE_OF_THESE and (place < _NEAR or name in right)
+    }
+    branches = {branch(name) for name in right} - {""}
+    near = [name for name in ranked if branch(name) in branches and name not in right]
+    if near and chance.random() < siblings:
+        places[chance.choice(near)] = chance.uniform(0, shortlist)
+    if chance.random() < without_answer:
+        for name in right:
+            places.pop(name, None)
+        right = []
+    for name in right:  # among the options, at its own place if that is near enough
+        if places[name] >= shortlist - 1:
+            places[name] = chance.uniform(0, shortlist - 1)
+    found = sorted(places, key=places.__getitem__)
+    kept = set(right) | set([n for n in found if n not in right][: shortlist - len(right)])
+    return [name for name in found if name in kept]
 
 
 def right_letters(prompt: Prompt, answers: Sequence[str]) -> tuple[str, ...]:

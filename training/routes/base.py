@@ -204,6 +204,16 @@ class Steps:
                 yield order[at : at + self._settings.batch]
 
 
+def device() -> str:
+    """Of this machine."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, flush=True)  # noqa: T201 - a command line
+
+
 def autocast(device: str) -> Any:
     """Linear layers in bfloat16 on a GPU; full precision on a processor."""
     if device == "cpu":

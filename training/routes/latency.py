@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from mapping.resolver.types import LabelQuestion
-from training.lora.folds import say
-from training.routes.base import Array, Route, Size, all_answers
+from training.routes.base import Array, Route, Size, all_answers, say
 from training.routes.material import Material
 from training.routes.registry import ROUTES, Bases, make
 from training.routes.runner import environment

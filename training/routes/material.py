@@ -47,14 +47,17 @@ class Material:
     def questions(self, rows: Sequence[int], variant: int) -> list[LabelQuestion]:
         """As they are asked: the detector's category is known."""
         examples = [self.dataset.examples[row] for row in rows]
-        return [
-            LabelQuestion(one.detector, one.label, "" if variant else one.description, one.category)
-            for one in examples
-        ]
+        return [question_of(one, described=not variant) for one in examples]
 
     def groups(self) -> list[str]:
         """Of each example what is held out together: its vendor, or else its detector."""
         return [one.vendor or one.detector for one in self.dataset.examples]
+
+
+def question_of(example: Example, *, described: bool) -> LabelQuestion:
+    """As it is asked in an evaluation: the detector's category is known."""
+    description = example.description if described else ""
+    return LabelQuestion(example.detector, example.label, description, example.category)
 
 
 def all_folds(count: int) -> list[int]:

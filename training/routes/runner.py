@@ -21,11 +21,10 @@ import numpy as np
 import torch
 import torch.multiprocessing as processes
 
-from training.lora.folds import FOLDS, device, say
-from training.lora.train import question_of
-from training.routes.base import Array, Route, Size, all_answers
+from training.lora.folds import FOLDS
+from training.routes.base import Array, Route, Size, all_answers, device, say
 from training.routes.letters import Published
-from training.routes.material import VARIANTS, Material, near_first, shortlists_of
+from training.routes.material import VARIANTS, Material, near_first, question_of, shortlists_of
 from training.routes.registry import FIRST, ROUTES, Bases, Entry, make
 
 _ENCODED: Final = ("cosines", "neighbours")

@@ -5,6 +5,7 @@ import shlex
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,12 +14,13 @@ from django.core.management.base import BaseCommand, CommandError
 
 from mapping.evaluation.folds import FoldsError
 from mapping.resolver.artifacts import SHIPPED
-from training.datasets.build import BuildError, Recipe, build
+from training.datasets.build import BuildError, Built, Recipe, build
+from training.datasets.folds import build_folds
 from training.datasets.instructions import Drawing
 from training.datasets.sides import SIDES
 from training.datasets.sources import SourceError
 from training.datasets.splits import SplitError, Splitting
-from training.datasets.store import StoreError, save
+from training.datasets.store import Stored, StoreError, save
 
 SCORES: Final = SHIPPED / "folds" / "folds.npz"
 # With it the shares of the detectors' categories on the three sides are most alike (of the first
@@ -103,19 +105,35 @@ class Command(BaseCommand):
             "--no-scores", action="store_true", help="options by likeness of letters alone"
         )
         parser.add_argument("--directory", type=Path, default=settings.KNOWLEDGE_DIR)
-        parser.add_argument("--out", type=Path, help="folder in place of the setting's")
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument("--out", type=Path, help="folder in place of the setting's")
+        where.add_argument(
+            "--folds",
+            type=Path,
+            metavar="FOLDER",
+            help="the five data sets of `python -m training.lora folds`, each tested on a fifth of "
+            "the vendors, into this folder",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
         try:
-            built = build(_recipe(options))
-            kept = save(options["out"] or folder_of_data_sets(), built.files, built.manifest)
+            recipe = _recipe(options)
+            tell = partial(self._tell, started)
+            if options["folds"]:
+                build_folds(recipe, options["folds"], tell)
+            else:
+                built = build(recipe)
+                root = options["out"] or folder_of_data_sets()
+                tell(built, save(root, built.files, built.manifest))
         except BuildError as error:
             for one in error.findings:
                 self.stderr.write(f"error: {one.message} ({one.count}: {', '.join(one.examples)})")
             raise CommandError("Nothing was kept.") from None
         except (SourceError, SplitError, FoldsError, StoreError) as error:
             raise CommandError(str(error)) from None
+
+    def _tell(self, started: float, built: Built, kept: Stored) -> None:
         for one in built.findings:
             self.stdout.write(f"{one.level}: {one.message} ({one.count})")
         for side in SIDES:
