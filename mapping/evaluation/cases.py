@@ -8,10 +8,12 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from mapping.engine.propose import spelling
 from mapping.engine.types import SAFE, UNKNOWN
+from mapping.evaluation import strata
+from mapping.resolver import types
 from taxonomy.agreement import of_entry
 
-NOT_A_FINDING: Final = "not_a_finding"
-UNMAPPED: Final = "unmapped"
+NOT_A_FINDING: Final = types.NOT_A_FINDING
+UNMAPPED: Final = strata.UNMAPPED
 # Both of a pair lead to the same answer of /map, so one is accepted where the other is expected.
 SAME_OUTCOME: Final = {
     NOT_A_FINDING: SAFE,

@@ -24,8 +24,9 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from mapping.engine.propose import spelling, words
-from mapping.evaluation.cases import NOT_A_FINDING, UNMAPPED
+from mapping.resolver.types import NOT_A_FINDING
 
+UNMAPPED: Final = "unmapped"
 Stratum: TypeAlias = Literal["name-equal", "synonym", "opaque code", "composite", "no finding"]
 STRATA: Final[tuple[Stratum, ...]] = get_args(Stratum)
 _LETTERS: Final = re.compile(r"[^\W\d_]+")

@@ -2,24 +2,29 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deploy.local.state import REPOSITORY
 from mapping.resolver.prompt import build_prompt, options_for
 from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
 from tests.training.lora_fixture import write_base
 from tests.training.small_set import recipe_of, small_knowledge
 from training.datasets import store
 from training.datasets.folds import build_folds
+from training.datasets.splits import Splitting
 from training.encoder import data
 from training.lora.__main__ import main
 from training.lora.folds import FOLDS, Material, fold_of
 from training.lora.refusals import DONE, FAILED, REFUSED, Refused
-from training.routes.letters import Letters  # noqa: F401 - must be importable beside folds
 
+# Of four vendors and two folds: each fold costs two processes.
+DETECTORS = ("llama-guard-3", "detoxify", "toxic-chat", "wildguard")
 SMALL = ("max_rows=24", "max_steps=2", "evaluation_rows=8", "max_length=512")
 
 
@@ -30,9 +35,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folds_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("folds") / "data"
-    build_folds(recipe_of(small_knowledge(), synthetic=1), folder)
-    return folder
+    folder = tmp_path_factory.mktemp("folds")
+    for kind in ("taxonomy", "golden", "detectors"):
+        shutil.copytree(small_knowledge() / kind, folder / "knowledge" / kind)
+    for path in folder.glob("knowledge/detectors/*.yaml"):
+        if path.stem not in DETECTORS:
+            path.unlink()
+    splitting = Splitting(validation=0.3, test=0)
+    build_folds(recipe_of(folder / "knowledge", synthetic=1, splitting=splitting), folder / "data")
+    return folder / "data"
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -55,6 +66,16 @@ def test_folds_are_those_of_fold_of_and_nothing_is_offered_twice(folds_data: Pat
                 if row["kind"] == "detector":
                     whose = row["vendor"] or row["detector"]
                     assert (whose in vendors) == (side == "test")
+
+
+def test_the_trainer_wants_few_packages() -> None:
+    """A machine that trains has what the extra `model` needs, and not the rest of Pillars."""
+    missing = ("django", "jsonschema", "orjson", "structlog", "celery", "redis", "psycopg")
+    steps = ("__main__", "command", "folds", "letters", "rows", "trainer")
+    code = f"import sys; sys.modules |= dict.fromkeys({missing!r}); " + "; ".join(
+        f"import training.lora.{step}" for step in steps
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
 
 
 def test_none_of_these_is_offered_once_and_last() -> None:

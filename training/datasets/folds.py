@@ -40,12 +40,8 @@ def build_folds(
     lists = _shortlists(Nearness(known.taxonomy, list(dataset.texts), scores), dataset)
     made = []
     for fold in sorted({fold_of(one) for one in dataset.examples}):
-        splitting = replace(
-            recipe.splitting, hold_out=(), everything=False, fold=(fold, FOLDS)
-        )
-        built = build(
-            replace(recipe, name=f"{recipe.name}-fold-{fold}", splitting=splitting)
-        )
+        splitting = replace(recipe.splitting, hold_out=(), everything=False, fold=(fold, FOLDS))
+        built = build(replace(recipe, name=f"{recipe.name}-fold-{fold}", splitting=splitting))
         root = fold_folder(folder, fold)
         kept = store.save(root, built.files, built.manifest)
         if len(store.folders(root)) > 1:

@@ -145,7 +145,8 @@ def folds(options: Namespace) -> int:
     known = Material(options.data)
     base = bases.find(options.base, options.cache)
     for fold, stored in known.sets.items():
-        _check_same(fold_folder(options.out, fold), (stored.digest, chosen.model_dump(), base.sha256))
+        now = (stored.digest, chosen.model_dump(), base.sha256)
+        _check_same(fold_folder(options.out, fold), now)
     options.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(options.workers) as team:
@@ -199,7 +200,7 @@ def _process(words: Sequence[str], log: Path) -> None:
     """A step of this program in a process of its own. Raises Stopped with its last words."""
     with log.open("ab") as file:
         command = [sys.executable, "-m", "training.lora", *words]
-        status = subprocess.run(command, stdout=file, stderr=file, check=False).returncode  # noqa: S603
+        status = subprocess.run(command, stdout=file, stderr=file, check=False).returncode
     if status != DONE:
         last = log.read_text("utf-8", "replace").splitlines()[-_TOLD_LINES:]
         raise Stopped("\n".join([f"{log.parent.name}: {words[0]} ended with {status}.", *last]))

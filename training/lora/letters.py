@@ -32,7 +32,7 @@ class Reader:
         letter_tokens(self._tokenizer)
         self._tokenizer.pad_token_id = filler_token(self._tokenizer)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        profile = Profile(name="reading", precision=precision)  # type: ignore[arg-type]
+        profile = Profile(name="reading", precision=precision)
         self._model = bases.load(found, profile, device)
         if adapter is not None:
             self._model = _adapted(self._model, adapter)
