@@ -26,7 +26,7 @@ class Profile:
     glossary had made three times as many examples.
     """
 
-    epochs: int = 8
+    epochs: int = 6
     batch: int = 256
     rate: float = 2e-4
     warm_up: float = 0.1  # share of the steps
