@@ -137,7 +137,7 @@ def test_the_same_input_gives_the_same_bytes(built: Built, knowledge_folder: Pat
     code = (
         "import sys; from pathlib import Path; from training.datasets.build import *;"
         "from mapping.resolver.artifacts import SHIPPED;"
-        "print(build(Recipe(Path(sys.argv[1]), '2026.11', synthetic=2,"
+        "print(build(Recipe(Path(sys.argv[1]), '2026.11', synthetic=2, glossary=2,"
         "splitting=Splitting(0.2, 0.2), drawing=Drawing(variations=2),"
         "scores=SHIPPED / 'folds' / 'folds.npz')).manifest['digest'])"
     )

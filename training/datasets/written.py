@@ -64,18 +64,24 @@ def _example(label: str, description: str, answers: tuple[str, ...]) -> Example:
 def unseen(
     written: Iterable[Example], examples: Iterable[Example], aliases: Iterable[Example]
 ) -> list[Example]:
-    """Without what a detector file has; a label may stay where the taxonomy has it too."""
+    """Without what a detector file has, unless the taxonomy gives the label the same answer.
+
+    What the taxonomy names otherwise is left out too.
+    """
     examples = list(examples)
-    labels = {spelling(text) or text for one in examples for text in (one.label, *one.aliases)} - {
-        spelling(one.label) for one in aliases
-    }
+    labels = {spelling(text) or text for one in examples for text in (one.label, *one.aliases)}
     descriptions = {_folded(one.description) for one in examples}
-    return [
-        one
-        for one in written
-        if (spelling(one.label) or one.label) not in labels
-        and _folded(one.description) not in descriptions
-    ]
+    named: dict[str, set[str]] = {}
+    for one in aliases:
+        named.setdefault(spelling(one.label), set()).update(one.answers)
+
+    def allowed(one: Example) -> bool:
+        key = spelling(one.label) or one.label
+        if key in named:
+            return not named[key].isdisjoint(one.answers)
+        return key not in labels
+
+    return [one for one in written if allowed(one) and _folded(one.description) not in descriptions]
 
 
 def _folded(text: str) -> str:
