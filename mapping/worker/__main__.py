@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from threading import Thread
 
+from mapping.worker.environment import prepare_environment
 from mapping.worker.weights import WeightsError, base_in, check_memory, packaged_base
 
 _CANNOT = 3
@@ -54,22 +55,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _prepare_environment() -> None:
-    """What must be set before torch and transformers are imported."""
-    # Nothing is fetched, and nobody is told.
-    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
-    # Threads that wait for each other by spinning take the processor from those that work: on a
-    # busy machine a question took ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-
-
 def _serve(options: argparse.Namespace) -> int:
     started = time.monotonic()
-    _prepare_environment()
+    prepare_environment()
     base = base_in(options.model_dir) if options.model_dir else packaged_base(options.cache_dir)
     check_memory(base)
     if options.adapters:

@@ -61,7 +61,7 @@ def said(*words: str) -> Any:
 
 
 def test_build_train_evaluate_approve_promote(
-    worker: RunningWorker, platform: Path, ann: Any, bob: Any
+    worker: RunningWorker, platform: Path, ann: Any, bob: Any, capfd: Any
 ) -> None:
     call_command(
         "build_dataset", "--name", "chain", "--synthetic", "0", "--variations", "1",
@@ -73,7 +73,9 @@ def test_build_train_evaluate_approve_promote(
     )  # fmt: skip
     assert run["state"] == "succeeded"
 
+    capfd.readouterr()
     found = said("evaluate", "--by", "ann")
+    assert "it/s" not in capfd.readouterr().err  # no library draws its own progress
     assert found["state"] == "evaluated"
     folder = platform / "models" / "mapper-lora-0.1.0"
     evaluation = json.loads((folder / "evaluation.json").read_text())

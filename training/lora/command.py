@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mapping.resolver.prompt import prompt_version
+from mapping.worker.environment import prepare_environment
 from mapping.worker.weights import Base
 from training.lora import checkpoint, rows
 from training.lora.profiles import Profile, profile, profiles
@@ -124,20 +125,15 @@ def _train(options: argparse.Namespace) -> int:
 
 def _prepare_environment(chosen: Profile) -> None:
     """What must be set before torch and transformers are imported."""
-    # Nothing is fetched, and nobody is told.
-    os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TQDM_DISABLE="1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # Threads that wait by spinning take the processor from those that work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     if chosen.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    prepare_environment()
     import torch
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+    from transformers.utils.logging import set_verbosity_error
 
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
-    disable_progress_bar()
     set_verbosity_error()
     torch.use_deterministic_algorithms(chosen.deterministic, warn_only=True)
 

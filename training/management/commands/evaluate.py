@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from django.conf import settings
 
+from mapping.worker.environment import prepare_environment
 from training.command import VersionCommand, facts_of, person_named
 from training.evaluating import EvaluationError, finished_run, version_of_run
 from training.registry.names import DEFAULT_NAME, Part
@@ -55,6 +56,7 @@ class Command(VersionCommand):
 
 def _base(name: str) -> Any:
     try:
+        prepare_environment()
         from training.lora.base import PACKAGED, find
         from training.lora.refusals import Refused
     except ImportError as error:
