@@ -1,12 +1,12 @@
 """Out-of-fold scores: each detector's labels by an encoder that never saw the detector.
 
-Two protocols: its detector held out, and, where a vendor has several detectors, all of them. The
-aliases of the taxonomy are always learnt from; they belong to no detector.
+Two protocols: its detector held out, and, where a vendor has several detectors, all of them. Or,
+many times cheaper and a little harder, parts of the vendors together, which serves for both. The
+aliases of the taxonomy and the glossary are always learnt from; they belong to no detector.
 """
 
 import queue
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,38 +17,49 @@ import torch.multiprocessing as processes
 
 from mapping.resolver.texts import query_text
 from mapping.resolver.types import LabelQuestion
+from training.datasets.sides import fold_of
 from training.encoder.data import Dataset, Example
 from training.encoder.model import Encoder
 from training.encoder.train import Profile, train
 
 VARIANTS = ("described", "label alone")
+PROTOCOLS = ("detector", "vendor")
 Array = np.ndarray[Any, Any]
 
 
 class Fold(NamedTuple):
     """Detectors that are held out together, and the rows that are scored."""
 
-    protocol: str  # detector or vendor
+    protocols: tuple[str, ...]  # of PROTOCOLS: which scores these are
     name: str
     held_out: frozenset[str]
     rows: tuple[int, ...]
 
 
-def folds_of(examples: Sequence[Example]) -> list[Fold]:
-    """All folds, by protocol; the largest last, as they leave the fewest examples to learn from."""
-    detectors = {one.detector: one.vendor for one in examples}
-    found = [_fold("detector", name, frozenset((name,)), examples) for name in detectors]
-    several = Counter(vendor for vendor in detectors.values() if vendor)
-    for vendor, count in several.items():
-        if count > 1:
-            held_out = frozenset(name for name, other in detectors.items() if other == vendor)
-            found.append(_fold("vendor", vendor, held_out, examples))
-    return sorted(found, key=lambda fold: (fold.protocol, len(fold.rows)))
+def folds_of(examples: Sequence[Example], parts: int = 0) -> list[Fold]:
+    """All folds, by protocol; the largest last, as they leave the fewest examples to learn from.
+
+    `parts`: so many parts of the vendors in place of each detector and each vendor by itself.
+    """
+    vendors = {one.detector: one.vendor or one.detector for one in examples}
+    groups: dict[tuple[tuple[str, ...], str], set[str]] = {}
+    for detector, vendor in vendors.items():
+        if parts:
+            groups.setdefault((PROTOCOLS, f"part {fold_of(vendor, parts)}"), set()).add(detector)
+            continue
+        groups[("detector",), detector] = {detector}
+        several = {name for name, other in vendors.items() if other == vendor}
+        if len(several) > 1:
+            groups[("vendor",), vendor] = several
+    found = [_fold(*key, frozenset(held_out), examples) for key, held_out in groups.items()]
+    return sorted(found, key=lambda fold: (fold.protocols, len(fold.rows)))
 
 
-def _fold(protocol: str, name: str, held_out: frozenset[str], examples: Sequence[Example]) -> Fold:
+def _fold(
+    protocols: tuple[str, ...], name: str, held_out: frozenset[str], examples: Sequence[Example]
+) -> Fold:
     rows = tuple(row for row, one in enumerate(examples) if one.detector in held_out)
-    return Fold(protocol, name, held_out, rows)
+    return Fold(protocols, name, held_out, rows)
 
 
 def queries(examples: Sequence[Example], variant: str) -> list[str]:
@@ -145,7 +156,7 @@ def run(
         elapsed = time.monotonic() - started
         left = elapsed / number * (len(folds) - number)
         print(  # noqa: T201 - progress of a long run
-            f"{number}/{len(folds)} {found[0].protocol} {found[0].name}: "
+            f"{number}/{len(folds)} {' and '.join(found[0].protocols)} {found[0].name}: "
             f"{len(found[0].rows)} rows, loss {found[3]:.3f}, {elapsed:.0f} s, {left:.0f} s left",
             flush=True,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +10,6 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 MAX_TOKENS = 96
-PARTS = 4  # of a batch: labels have 12 tokens on average, the longest answer's text 96
-
-
-class Prepared(NamedTuple):
-    """Tokens of texts, sorted by length and parted; `back` puts vectors in the texts' order."""
-
-    parts: list[dict[str, Tensor]]
-    back: Tensor
 
 
 class Encoder(nn.Module):
@@ -39,21 +31,6 @@ class Encoder(nn.Module):
             list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         )
         return {key: found[key].to(self.device) for key in ("input_ids", "attention_mask")}
-
-    def prepared(self, texts: Sequence[str]) -> "Prepared":
-        """For `embed`: in parts of like length, so that little is padding."""
-        numbers = self.tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
-        order = sorted(range(len(texts)), key=lambda place: len(numbers[place]))
-        size = max(1, -(-len(order) // PARTS))
-        parts = [order[at : at + size] for at in range(0, len(order), size)]
-        back = torch.tensor(order).argsort()
-        return Prepared(
-            [self.tokens([texts[place] for place in part]) for part in parts], back.to(self.device)
-        )
-
-    def embed(self, prepared: "Prepared") -> Tensor:
-        """Unit vectors, one a text, in the order of the texts."""
-        return torch.cat([self(tokens) for tokens in prepared.parts])[prepared.back]
 
     def forward(self, tokens: dict[str, Tensor]) -> Tensor:
         """Unit vectors, one a text."""

@@ -52,7 +52,7 @@ def train(
     torch.manual_seed(profile.seed)
     chance = random.Random(profile.seed)  # noqa: S311 - no secret: repeatable on purpose
     classes = {name: number for number, name in enumerate(dataset.texts)}
-    answers = encoder.prepared(list(dataset.texts.values()))
+    answers = encoder.tokens(list(dataset.texts.values()))
     weights = weights_of(examples)
     steps = profile.epochs * -(-len(examples) // profile.batch)
     trained = [one for one in encoder.parameters() if one.requires_grad]
@@ -68,8 +68,8 @@ def train(
             chosen = [examples[number] for number in order[at : at + profile.batch]]
             weight = torch.tensor([weights[one.detector] for one in chosen], device=encoder.device)
             with torch.autocast(encoder.device, dtype=torch.bfloat16):
-                asked = encoder.prepared([shown(one, profile, chance) for one in chosen])
-                queries, vectors = encoder.embed(asked), encoder.embed(answers)
+                queries = encoder(encoder.tokens([shown(one, profile, chance) for one in chosen]))
+                vectors = encoder(answers)
             logits = encoder.log_scale.exp().clamp(max=60) * (queries.float() @ vectors.float().T)
             target = targets(chosen, classes).to(encoder.device)
             loss = -((target * logits.log_softmax(-1)).sum(-1) * weight).sum() / weight.sum()

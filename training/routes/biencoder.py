@@ -132,15 +132,14 @@ class BiEncoder(Route):
         steps = Steps(lessons, settings, list(encoder.parameters()), progress)
         weights = weights_of(lessons.examples)
         wanted = smoothed(targets(lessons.examples, lessons.numbers), self.names, options.smoothing)
-        answers = encoder.prepared(self._answers)
+        answers = encoder.tokens(self._answers)
         owners = torch.tensor(self._owners, device=encoder.device)
         sums, taken = dict[str, Tensor](), [0]
 
         def loss_of(rows: list[int]) -> Tensor:
             shown_now = [self._shown(lessons.examples[row], steps.chance) for row in rows]
             with autocast(encoder.device):
-                queries = encoder.embed(encoder.prepared(shown_now))
-                vectors = encoder.embed(answers)
+                queries, vectors = encoder(encoder.tokens(shown_now)), encoder(answers)
             queries = queries.float()
             logits = self._logits(queries, vectors.float(), owners)
             log_probs = logits.log_softmax(-1)
