@@ -118,14 +118,13 @@ def _folds(options: argparse.Namespace) -> None:
     }
     options.out.mkdir(parents=True, exist_ok=True)
     made = run(options.base, dataset, folds, _profile(options), options.workers)
-    for number, (fold, dense, near, _) in enumerate(made, 1):
+    for fold, dense, near, _ in made:
         rows = list(fold.rows)
         for protocol in fold.protocols:
             found[f"{protocol} cosines"][rows] = dense
             found[f"{protocol} neighbours"][rows] = near
-        if number % 10 == 0 or number == len(folds):  # a run that is cut short loses little
-            for name, scores in found.items():
-                np.save(options.out / f"{name.replace(' ', '-')}.npy", scores)
+        for name, scores in found.items():  # a run that is cut short loses nothing that was done
+            np.save(options.out / f"{name.replace(' ', '-')}.npy", scores)
     facts = {
         "dataset": dataset.digest, "profile": asdict(_profile(options)), "parts": options.parts,
     }  # fmt: skip
