@@ -11,6 +11,7 @@ from mapping.evaluation.predictors import Known
 from mapping.resolver.artifacts import Artifacts, ArtifactsError
 from mapping.resolver.types import ChooserError
 from mapping.resolvers import artifacts_folder
+from mapping.serving.deploy import DeployError
 from mapping.worker.weights import Base as Weights
 from mapping.worker.weights import WeightsError
 from taxonomy.errors import KnowledgeFileError
@@ -29,7 +30,7 @@ Say = Callable[[str], None]
 _DONE: Final = ("done", "stopped_early")
 _REFUSALS: Final = (
     StoreError, HeldOutError, FitError, FoldsError, ArtifactsError, WeightsError, ChooserError,
-    KnowledgeFileError,
+    KnowledgeFileError, DeployError,
 )  # fmt: skip
 
 
@@ -65,11 +66,12 @@ def finished_run(name: str = "") -> Path:
 
 def version_of_run(
     *, run: Path, weights: Weights, directory: Path, name: str = DEFAULT_NAME,
-    part: Part = "minor", say: Say = lambda _text: None,
+    part: Part = "minor", server: bool = False, say: Say = lambda _text: None,
 ) -> ModelPackage:  # fmt: skip
     """Judge a run's adapter and make the folder of the next version of it.
 
-    `weights`: the base model that it was trained on; `directory`: the knowledge files. Nothing is
+    `weights`: the base model that it was trained on; `directory`: the knowledge files; `server`:
+    whether the configured server is asked rather than this process (training.asked). Nothing is
     left if it fails. Raises EvaluationError or RegistryError.
     """
     facts = read_object(run / "run.json")
@@ -81,7 +83,7 @@ def version_of_run(
     given = next_version([*versions_in(folder_of_models()), *_registered()], name, part)
     try:
         stored = load(find(training_folder() / "datasets", str(facts["data_set"])))
-        judgement = _judged(run, stored, weights, directory, given, say)
+        judgement = _judged(run, stored, weights, directory, given, server, say)
     except _REFUSALS as error:
         raise EvaluationError(str(error)) from None
     say(f"packing {given}")
@@ -89,21 +91,24 @@ def version_of_run(
 
 
 def _judged(
-    run: Path, stored: Stored, weights: Weights, directory: Path, name: ModelName, say: Say
-) -> Judgement:
-    # torch is read here, and by nobody who only looks at versions.
-    from training.held_out.choosers import LocalChooser, adapter_of
+    run: Path, stored: Stored, weights: Weights, directory: Path, name: ModelName, server: bool,
+    say: Say,
+) -> Judgement:  # fmt: skip
+    from training.asked import asked
     from training.held_out.through_map import schema_valid, without_detectors
 
     artifacts = Artifacts.load(artifacts_folder())
     documents = without_detectors(directory, ())
     known = Known(documents.taxonomy, {file["detector"]: file for file in documents.detectors})
-    say(f"loading {weights.name} with the adapter of run {run.name}")
-    chooser = LocalChooser(weights, adapter_of(run / "adapter", name.served))
-    found = judge(stored, chooser, artifacts, known, _folds(), say=say)
-    say("asking /map")
-    asked = held_out(stored.rows("test"), known.taxonomy["labels"])
-    valid = schema_valid(asked, chooser, found.calibrator, artifacts, directory)
+    where = " on the server" if server else ""
+    say(f"loading the adapter of run {run.name} on {weights.name}{where}")
+    with asked(
+        adapter=run / "adapter", base=weights, name=name.served, server=server
+    ) as chooser:
+        found = judge(stored, chooser, artifacts, known, _folds(), say=say)
+        say("asking /map")
+        rows = held_out(stored.rows("test"), known.taxonomy["labels"])
+        valid = schema_valid(rows, chooser, found.calibrator, artifacts, directory)
     return Judgement(found.evaluation | {"schema_valid": valid}, found.calibrator)
 
 

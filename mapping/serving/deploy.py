@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import structlog
 from django.conf import settings
 
 from mapping.inference.answers import inside, objects
@@ -23,6 +24,8 @@ from mapping.inference.failures import InferenceError
 from mapping.inference.transport import Transport
 from mapping.serving.types import ServedModel
 from mapping.worker.weights import WeightsError, adapter_in, sha256_of
+
+log = structlog.get_logger("mapping.serving")
 
 _LOAD_SECONDS: Final = 120.0
 _ASK_SECONDS: Final = 10.0
@@ -82,6 +85,27 @@ def unload(*, name: str) -> None:
     with _server() as server:
         if name in {one.name for one in _listed(server)}:
             _tell(server, "/v1/unload_lora_adapter", {"lora_name": name})
+
+
+@contextmanager
+def for_a_while(folder: Path) -> Iterator[Loaded]:
+    """Load an adapter under a name of its own; afterwards take it and its files away.
+
+    The name comes from its weights: what a killed process left is found, and goes with the next
+    one. Raises DeployError if it cannot be loaded. One that cannot be taken away is logged: it
+    costs memory, no answer.
+    """
+    name = f"for-a-while-{_digest_of(folder)[:16]}"
+    place = _adapters() / name
+    try:
+        yield load(name=name, folder=folder)
+    finally:
+        try:
+            unload(name=name)
+        except DeployError as error:
+            log.warning("adapter_not_unloaded", target=name, error=str(error))
+        # Also then: a worker that is started anew takes up what it finds.
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def load_missing(models: list[ServedModel]) -> list[str]:

@@ -1,12 +1,13 @@
 """`manage.py evaluate`: judge a finished run and make a version of it."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 from typing import Any, get_args
 
 from django.conf import settings
 
 from mapping.worker.environment import prepare_environment
+from training.asked import asks_server
 from training.command import VersionCommand, facts_of, person_named
 from training.evaluating import EvaluationError, finished_run, version_of_run
 from training.registry.names import DEFAULT_NAME, Part
@@ -32,6 +33,11 @@ class Command(VersionCommand):
         parser.add_argument(
             "--part", choices=get_args(Part), default="minor", help="of the version that goes up"
         )
+        parser.add_argument(
+            "--server", action=BooleanOptionalAction, default=None,
+            help="ask the server of `inference`, which versions are promoted on, rather than this "
+            "process; default: if it is not the embedded worker",
+        )  # fmt: skip
         parser.add_argument("--directory", type=Path, default=settings.KNOWLEDGE_DIR)
 
     def run(self, **options: Any) -> dict[str, Any]:
@@ -42,6 +48,7 @@ class Command(VersionCommand):
             directory=options["directory"],
             name=options["name"],
             part=options["part"],
+            server=asks_server(options["server"]),
             say=lambda text: self.stderr.write(text),
         )
         version = register_version(folder=package.folder, author=author)
