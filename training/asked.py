@@ -30,7 +30,9 @@ def asks_server(chosen: bool | None = None) -> bool:
 
     A calibrator fits one kind of server alone, and our own worker's numbers can be had here.
     """
-    return settings.CONFIG.inference.backend not in ("embedded", "none") if chosen is None else chosen
+    if chosen is not None:
+        return chosen
+    return settings.CONFIG.inference.backend not in ("embedded", "none")
 
 
 @contextmanager

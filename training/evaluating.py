@@ -102,9 +102,7 @@ def _judged(
     known = Known(documents.taxonomy, {file["detector"]: file for file in documents.detectors})
     where = " on the server" if server else ""
     say(f"loading the adapter of run {run.name} on {weights.name}{where}")
-    with asked(
-        adapter=run / "adapter", base=weights, name=name.served, server=server
-    ) as chooser:
+    with asked(adapter=run / "adapter", base=weights, name=name.served, server=server) as chooser:
         found = judge(stored, chooser, artifacts, known, _folds(), say=say)
         say("asking /map")
         rows = held_out(stored.rows("test"), known.taxonomy["labels"])

@@ -26,6 +26,7 @@ pytest.importorskip("torch", reason="the extra `model` is not installed")
 
 from mapping.worker.weights import base_in, sha256_of
 from tests.support.small_llama import write_adapter, write_base
+from training.asked import asked, asks_server
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stack, pytest.mark.timeout(600)]
 Configure = Callable[..., None]
@@ -194,18 +195,18 @@ def test_what_cannot_be_judged_is_refused_and_leaves_nothing(
     refused("refuses 'for-a-while-.*inside the folder", adapters=str(tmp_path / "elsewhere"))
 
     # The adapter is taken away while it is asked.
-    asked, choose = [], HttpChooser.choose
+    salts, choose = [], HttpChooser.choose
 
     def lost_at_the_third(self: HttpChooser, questions: Any, *, salt: str) -> Any:
-        asked.append(salt)
-        if len(asked) == 3:
+        salts.append(salt)
+        if len(salts) == 3:
             (one,) = deploy.loaded()
             deploy.unload(name=one.name)
         return choose(self, questions, salt=salt)
 
     monkeypatch.setattr(HttpChooser, "choose", lost_at_the_third)
     refused("answered with status 404")
-    assert len(asked) == 3
+    assert len(salts) == 3
 
 
 def test_a_killed_processes_adapter_goes_with_the_next(
@@ -224,39 +225,45 @@ def test_what_fails_at_the_end_is_told(
     configure: Configure, trained: Path, base: Path, adapters: Path
 ) -> None:
     """`/map` answers without a model that gives no answer; an evaluation must not."""
-    from training.asked import asked
 
-    with pytest.raises(ChooserError), asked(
-        adapter=trained, base=base_in(base), name="mapper-lora-9.9.9", server=True
-    ) as chooser:
-        assert chooser.identity is not None
-        assert chooser.identity.adapter == "mapper-lora-9.9.9"
-        (one,) = deploy.loaded()
-        deploy.unload(name=one.name)
-        with suppress(ChooserError):
-            chooser.choose([QUESTION], salt="x")
+    def ask_what_is_gone() -> None:
+        with asked(
+            adapter=trained, base=base_in(base), name="mapper-lora-9.9.9", server=True
+        ) as chooser:
+            assert chooser.identity is not None
+            assert chooser.identity.adapter == "mapper-lora-9.9.9"
+            (one,) = deploy.loaded()
+            deploy.unload(name=one.name)
+            with suppress(ChooserError):
+                chooser.choose([QUESTION], salt="x")
+
+    with pytest.raises(ChooserError, match="status 404"):
+        ask_what_is_gone()
     assert nothing_left(adapters)
 
 
 def test_a_server_that_dies_meanwhile(
     configure: Configure, trained: Path, worker: RunningWorker, adapters: Path
 ) -> None:
-    with pytest.raises(ValueError, match="of the evaluation"), deploy.for_a_while(trained):
-        worker.signal(signal.SIGKILL)
-        worker.stop()
-        raise ValueError("of the evaluation")  # what went wrong is what is told
+    def die() -> None:
+        with deploy.for_a_while(trained):
+            worker.signal(signal.SIGKILL)
+            worker.stop()
+            raise ValueError("of the evaluation")
+
     try:
+        with pytest.raises(ValueError, match="of the evaluation"):  # what went wrong is told
+            die()
         with pytest.raises(DeployError, match="cannot be reached"):
             deploy.loaded()
     finally:
         worker.start()
+    # It was noted for a restart; its files are gone.
     assert not deploy.loaded()
     assert not list(adapters.glob("for-a-while-*"))
 
 
 def test_who_is_asked_by_default(configure: Configure) -> None:
-    from training.asked import asks_server
-
     for backend, server in (("embedded", False), ("none", False), ("vllm", True), ("tgi", True)):
         configure(backend=backend)
         assert asks_server() is server
