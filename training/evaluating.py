@@ -3,8 +3,11 @@
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+
+from django.conf import settings
 
 from mapping.evaluation.folds import Folds, FoldsError
 from mapping.evaluation.predictors import Known
@@ -80,7 +83,7 @@ def version_of_run(
             f"Run {run.name} was trained on {facts.get('base', {}).get('name')}, with other "
             f"weights than {weights.name} has here. Name its base: --base."
         )
-    given = next_version([*versions_in(folder_of_models()), *_registered()], name, part)
+    given = next_version(_taken(), name, part)
     try:
         stored = load(find(training_folder() / "datasets", str(facts["data_set"])))
         judgement = _judged(run, stored, weights, directory, given, server, say)
@@ -149,11 +152,15 @@ def _packed(
         )
 
 
-def _registered() -> list[ModelName]:
-    return [
-        ModelName.parse(f"{name}@v{version}")
-        for name, version in ModelVersion.objects.values_list("name", "version")
-    ]
+def _taken() -> list[ModelName]:
+    """Versions that have a folder or a row, and what the server was started with: it has neither,
+    and the server takes no other adapter under its name.
+    """
+    rows = ModelVersion.objects.values_list("name", "version")
+    found = [ModelName.parse(f"{name}@v{version}") for name, version in rows]
+    with suppress(RegistryError):
+        found.append(ModelName.parse(settings.CONFIG.inference.adapter))
+    return [*versions_in(folder_of_models()), *found]
 
 
 def _outcome(run: Path) -> str:

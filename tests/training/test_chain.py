@@ -13,7 +13,7 @@ from tests.worker.running import KEY, RunningWorker
 
 pytest.importorskip("torch", reason="the extra `model` is not installed")
 
-from tests.support.small_llama import write_base
+from tests.support.small_llama import write_adapter, write_base
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -26,13 +26,16 @@ def base(tmp_path: Path, settings: Any, platform: Path) -> Path:
 
 @pytest.fixture
 def worker(base: Path, tmp_path: Path, settings: Any) -> Iterator[RunningWorker]:
+    # As on a stack that has just been set up: it serves an adapter that nobody registered.
+    first = write_adapter(tmp_path / "mapper-lora-0.1.0", base)
     running = RunningWorker(
-        *("--model-dir", str(base), "--adapters", str(tmp_path / "adapters"), "--threads", "1")
+        *("--model-dir", str(base), "--adapter", str(first)),
+        *("--adapters", str(tmp_path / "adapters"), "--threads", "1"),
     )
     config = settings.CONFIG
     inference = config.inference.model_copy(
         update={
-            "url": running.url, "model": "tiny", "timeout_ms": 5_000,
+            "url": running.url, "model": "tiny", "adapter": first.name, "timeout_ms": 5_000,
             "api_key": type(config.inference.api_key)(KEY),
             "adapters": str(tmp_path / "adapters"),
         }
@@ -77,7 +80,7 @@ def test_build_train_evaluate_approve_promote(
     found = said("evaluate", "--by", "ann")
     assert "it/s" not in capfd.readouterr().err  # no library draws its own progress
     assert found["state"] == "evaluated"
-    folder = platform / "models" / "mapper-lora-0.1.0"
+    folder = platform / "models" / "mapper-lora-0.2.0"
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert evaluation["protocol"] == "held-out detectors"
     assert evaluation["schema_valid"] == 1.0
@@ -87,15 +90,15 @@ def test_build_train_evaluate_approve_promote(
 
     # Whoever trained it does not approve it, and nothing unapproved is promoted.
     with pytest.raises(CommandError, match="Somebody else approves it"):
-        said("approve_model", "mapper-lora@v0.1.0", "--by", "ann")
+        said("approve_model", "mapper-lora@v0.2.0", "--by", "ann")
     with pytest.raises(CommandError, match="No version is approved"):
         said("promote")
-    said("approve_model", "mapper-lora@v0.1.0", "--by", "bob")
+    said("approve_model", "mapper-lora@v0.2.0", "--by", "bob")
     assert said("promote", "--by", "ann")["state"] == "live"
 
     status, models = worker.ask("GET", "/v1/models")
     assert status == 200
-    assert "mapper-lora-0.1.0" in {one["id"] for one in models["data"]}
+    assert "mapper-lora-0.2.0" in {one["id"] for one in models["data"]}
 
     # A run that has not ended well is not judged, and neither is one of another base.
     facts = json.loads((run_folder := Path(platform / "runs" / run["id"])).joinpath("run.json")
