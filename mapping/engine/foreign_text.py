@@ -24,7 +24,8 @@ _TOKENS: Final = re.compile(
     r"<\|start_header_id\|>\w{1,20}<\|end_header_id\|>|<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|\ufeff|```"
 )
 _FENCED: Final = re.compile(r"```[\w-]{0,20}[ \t]*\n(.*?)```", re.DOTALL)
-_FIRST_WORD: Final = re.compile(r"\s*([A-Za-z]{4,10})\b[\s:,.]*")
+# Not the beginning of a longer name: `unsafe-yaml-use` is a label.
+_FIRST_WORD: Final = re.compile(r"\s*([A-Za-z]{4,10})\b(?!-\w)[\s:,.]*(?:[-\u2013\u2014]\s+)?")
 _LIST_SIGN: Final = re.compile(r"(?:[-*•●]\s+|\d{1,3}[.)]\s+|#+\s+)")
 _PAIR: Final = re.compile(r"\s*[\"']?([^\W\d_][\w .\-/]{0,59}?)[\"']?\s*[:=]\s*(\S.{0,200}|)")
 _WORD_PAIR: Final = re.compile(

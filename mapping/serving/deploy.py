@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -98,16 +98,10 @@ def for_a_while(folder: Path) -> Iterator[Loaded]:
     name = f"for-a-while-{_digest_of(folder)[:16]}"
     place = _adapters() / name
     try:
-        found = load(name=name, folder=folder)
-    except BaseException:
-        with suppress(DeployError):  # also one that it loads after we have given up waiting
-            unload(name=name)
-        raise
-    try:
-        yield found
+        yield load(name=name, folder=folder)
     finally:
         try:
-            unload(name=name)
+            unload(name=name)  # also one that it loads after we have given up waiting
         except DeployError as error:
             log.warning("adapter_not_unloaded", version=name, error_type=type(error).__name__)
         # Also then: a worker that is started anew takes up what it finds.

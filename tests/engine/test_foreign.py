@@ -154,6 +154,14 @@ def test_a_name_that_begins_with_no_is_no_verdict() -> None:
     assert found({"label": "safe", "completion_label": "full_refusal"}) == {"full_refusal"}
 
 
+def test_a_name_that_begins_with_a_verdict_is_a_name() -> None:
+    assert found("unsafe-yaml-use") == {"unsafe-yaml-use"}
+    assert found("safe-search-off") == {"safe-search-off"}
+    assert found("unsafe\nS1, S2") == {"S1", "S2"}
+    assert found("unsafe: hate") == {"hate"}
+    assert found("unsafe - hate") == {"hate"}
+
+
 def test_a_category_says_more_than_the_verdict() -> None:
     assert labels(run(NOBODY, {"flagged": True, "category": "hate"})) == [("hate", "OTHER.Unknown")]
 

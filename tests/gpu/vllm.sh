@@ -12,6 +12,8 @@ export PILLARS_INFERENCE_API_KEY=key-$RANDOM$RANDOM
 now() { echo "[$(date +%T) +${SECONDS}s] $*" | tee -a "$LOGDIR/main.log"; }
 own() { env PYTHONPATH="$PWD:$PWD/platform${SITE:+:$SITE}" TOKENIZERS_PARALLELISM=false "$PYTHON" "$@"; }
 port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+WORST=0
+ended() { local status=$?; [ $status -gt $WORST ] && WORST=$status; now "$1: exit status $status"; }
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$W"' EXIT
 
 nvidia-smi --query-gpu=name,driver_version,memory.used --format=csv,noheader | tee -a "$LOGDIR/main.log"
@@ -35,17 +37,18 @@ if [[ $SKIP != *" bench "* ]]; then  # the embedded worker is asked first, while
     --server "vllm=http://127.0.0.1:$VPORT" --model "$NAME" --adapter "$MAPPER" --wait 400 \
     ${CALIBRATOR:+--calibrator "$CALIBRATOR"} ${ROWS:+--rows "$ROWS"} --json "$LOGDIR/servers.json" \
     > "$LOGDIR/servers.md" 2> "$LOGDIR/servers.err"
-  now "servers side by side: exit status $? (0: within 0.5 points)"; cat "$LOGDIR/servers.md" >> "$LOGDIR/main.log"
+  ended "servers side by side (0: within 0.5 points)"; cat "$LOGDIR/servers.md" >> "$LOGDIR/main.log"
 fi
 kill "$WPID" 2>/dev/null
 if [[ $SKIP != *" latency "* ]]; then
   own -m tests.bench.vllm --url "http://127.0.0.1:$VPORT" --model "$NAME" --adapter "$MAPPER" \
     --connections 1 8 64 --seconds 8 --json "$LOGDIR/latency.json" > "$LOGDIR/latency.md" 2> "$LOGDIR/latency.err"
-  now "times: exit status $?"; grep '^|' "$LOGDIR/latency.md" >> "$LOGDIR/main.log"
+  ended times; grep '^|' "$LOGDIR/latency.md" >> "$LOGDIR/main.log"
 fi
 kill "$VPID" 2>/dev/null; wait "$VPID" 2>/dev/null
 if [[ $SKIP != *" test "* ]]; then  # starts a vLLM of its own
   PILLARS_VLLM_PYTHON=$VLLM_PYTHON PILLARS_VLLM_BASE=$BASE own -m pytest --noconftest -c /dev/null --rootdir . \
     --import-mode=importlib -q -s -p no:cacheprovider tests/inference/test_vllm.py > "$LOGDIR/test_vllm.log" 2>&1
-  now "test_vllm: exit status $?"
+  ended test_vllm
 fi
+exit $WORST

@@ -242,7 +242,7 @@ def test_decisions_that_cannot_be_used(
     assert "jane" not in str(caught.value)
 
 
-def test_the_encoders_plain_data_is_what_the_shipped_models_were_made_of() -> None:
+def test_the_encoders_data_is_what_the_shipped_encoder_was_made_of() -> None:
     known = read_knowledge(settings.KNOWLEDGE_DIR, "2026.11")
     digest = encoder_dataset(known).digest
     assert f"`{digest}`" in (SHIPPED / "README.md").read_text()

@@ -127,6 +127,8 @@ def test_every_label_is_asked_of_an_adapter_that_has_not_seen_its_vendor(
     assert call(monkeypatch, *folds) == DONE
     assert [(out / f"fold-{n}" / "letters.npy").stat().st_mtime_ns for n in others] == kept
     assert np.array_equal(np.load(out / "letters.npy"), letters, equal_nan=True)
+    assert call(monkeypatch, *folds, "--precision", "bf16") == REFUSED
+    assert "was asked in fp32" in capsys.readouterr().err
     assert call(monkeypatch, *folds, "--set", "seed=3") == REFUSED
     assert "name another --out" in capsys.readouterr().err
 

@@ -1,7 +1,7 @@
 """``python -m training.calibration SCORES OUT``: calibrators from the scores of the folds.
 
-SCORES holds what ``training.encoder folds`` wrote, the untrained encoder's untrained-cosines.npy
-and, for a model, shortlists.npy, letters.npy and zero-shot.npy of ``training.lora``.
+SCORES holds what ``training.encoder folds`` wrote and, for a model, shortlists.npy, letters.npy and
+zero-shot.npy of ``training.lora``.
 """
 
 import argparse
@@ -44,9 +44,10 @@ def main() -> None:
     dataset = encoder_dataset(knowledge)
     arrays = _arrays(options.scores)
     keys = [key_of(one.detector, one.label) for one in dataset.examples]
-    options.out.mkdir(parents=True, exist_ok=True)
-    Folds(list(dataset.texts), keys, arrays).save(options.out / "folds.npz")
-    arrays = dict(Folds.load(options.out / "folds.npz").arrays)  # rounded, as they will be read
+    kept = options.out / "folds" / "folds.npz"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    Folds(list(dataset.texts), keys, arrays).save(kept)
+    arrays = dict(Folds.load(kept).arrays)  # rounded, as they will be read
     identities: dict[str, ModelIdentity | None] = {"retrieval": None}
     if options.identity:
         identities["model"] = ModelIdentity(**json.loads(options.identity.read_text("utf-8")))

@@ -32,6 +32,9 @@ def build_folds(
     """
     if recipe.decisions is not None:
         raise SplitError("--folds takes the detector files' labels alone: leave --decisions out.")
+    chosen = recipe.splitting
+    if chosen.hold_out or chosen.everything or chosen.fold is not None:
+        raise SplitError("--folds tests each fifth of the vendors: give no other choice of a test.")
     known = read_knowledge(recipe.directory, recipe.edition)
     dataset = encoder_dataset(known)
     scores = None if recipe.scores is None else Folds.load(recipe.scores)
@@ -40,8 +43,11 @@ def build_folds(
     lists = _shortlists(Nearness(known.taxonomy, list(dataset.texts), scores), dataset)
     made = []
     for fold in sorted({fold_of(one) for one in dataset.examples}):
-        splitting = replace(recipe.splitting, hold_out=(), everything=False, fold=(fold, FOLDS))
-        built = build(replace(recipe, name=f"{recipe.name}-fold-{fold}", splitting=splitting))
+        name, splitting = f"{recipe.name}-fold-{fold}", replace(chosen, fold=(fold, FOLDS))
+        command = recipe.command.replace(
+            f"--name {recipe.name}", f"--name {name} --fold {fold}/{FOLDS}", 1
+        )
+        built = build(replace(recipe, name=name, splitting=splitting, command=command))
         root = fold_folder(folder, fold)
         kept = store.save(root, built.files, built.manifest)
         if len(store.folders(root)) > 1:

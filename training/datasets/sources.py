@@ -73,7 +73,10 @@ def read_knowledge(directory: Path, edition: str) -> Knowledge:
         "glossary": file_digest(written.files()),
     }
     taxonomy = _yaml(path)
-    glossary = written.read(taxonomy)
+    try:
+        glossary = written.read(taxonomy)
+    except (ValueError, yaml.YAMLError) as error:
+        raise SourceError(f"The glossary cannot be read: {error}") from None
     return Knowledge(taxonomy, detectors, {one.stem: one for one in golden}, glossary, digests)
 
 

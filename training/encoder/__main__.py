@@ -1,7 +1,7 @@
 """``python -m training.encoder STEP``: each step reads what the one before wrote.
 
-data     needs the detector files alone and writes DATASET.json
-folds    trains an encoder a held-out detector and writes the out-of-fold scores
+data     from detector files, taxonomy and glossary; writes DATASET.json
+folds    trains encoders without some vendors each and writes the out-of-fold scores
 final    trains on everything and writes the weights that differ from the published ones
 export   turns those into what the service runs
 vectors  works out the texts of the shipped knowledge beforehand, beside an exported encoder
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from training.encoder import data
 from training.encoder.folds import PROTOCOLS, VARIANTS, folds_of, run
+from training.encoder.folds import scores as scores_of
 from training.encoder.model import Encoder
 from training.encoder.train import Profile, train
 
@@ -77,22 +77,17 @@ def _data(options: argparse.Namespace) -> None:
     _say(f"{len(dataset.examples)} examples, {len(dataset.texts)} answers, {dataset.digest}")
 
 
-def _knowledge(options: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    folder = options.directory
-    taxonomy = yaml.safe_load((folder / "taxonomy" / f"{options.edition}.yaml").read_text("utf-8"))
-    files = [yaml.safe_load(p.read_text("utf-8")) for p in sorted(folder.glob("detectors/*.yaml"))]
-    return taxonomy, files
-
-
 def _vectors(options: argparse.Namespace) -> None:
     from mapping.resolver.artifacts import save_vectors
     from mapping.resolver.encoder import SentenceEncoder
     from mapping.resolver.retrieve import known_labels, text_of
     from mapping.resolver.texts import candidates
     from taxonomy.agreement import of_entry
+    from training.datasets.sources import read_knowledge
 
-    taxonomy, files = _knowledge(options)
-    texts = [*candidates(taxonomy).values(), *map(text_of, known_labels(files, of_entry))]
+    known = read_knowledge(options.directory, options.edition)
+    labels = known_labels(known.detectors.values(), of_entry)
+    texts = [*candidates(known.taxonomy).values(), *map(text_of, labels)]
     texts = list(dict.fromkeys(texts))
     folder = options.models / "encoder"
     rows = SentenceEncoder(folder, threads=2).encode(texts)
@@ -117,6 +112,9 @@ def _folds(options: argparse.Namespace) -> None:
         for kind in ("cosines", "neighbours")
     }
     options.out.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    published = scores_of(Encoder(options.base, device), dataset, dataset.examples)
+    _save(options.out / "untrained-cosines.npy", published.astype(np.float16))
     made = run(options.base, dataset, folds, _profile(options), options.workers)
     for fold, dense, near, _ in made:
         rows = list(fold.rows)
@@ -124,11 +122,19 @@ def _folds(options: argparse.Namespace) -> None:
             found[f"{protocol} cosines"][rows] = dense
             found[f"{protocol} neighbours"][rows] = near
         for name, scores in found.items():  # a run that is cut short loses nothing that was done
-            np.save(options.out / f"{name.replace(' ', '-')}.npy", scores)
+            _save(options.out / f"{name.replace(' ', '-')}.npy", scores)
     facts = {
         "dataset": dataset.digest, "profile": asdict(_profile(options)), "parts": options.parts,
     }  # fmt: skip
     (options.out / "folds.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def _save(path: Path, scores: np.ndarray[Any, Any]) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}")
+    with part.open("wb") as file:
+        np.save(file, scores)
+    part.replace(path)
 
 
 def _final(options: argparse.Namespace) -> None:

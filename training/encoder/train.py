@@ -22,8 +22,8 @@ from training.encoder.model import Encoder
 class Profile:
     """How the encoder is trained.
 
-    Chosen before any figure was seen; batch, rate and epochs once more, as blindly, when the
-    glossary had made three times as many examples.
+    Chosen before any figure was seen; batch, rate and epochs once more when the glossary had made
+    three times as many examples, with no figure of other values.
     """
 
     epochs: int = 6

@@ -99,7 +99,7 @@ def refusing(step: Callable[[argparse.Namespace], int], options: argparse.Namesp
 def _train(options: argparse.Namespace) -> int:
     chosen = profile(options.profile, options.changes)
     data = rows.read(options.data)
-    _prepare_environment(chosen)
+    _prepare(chosen)
     from training.lora import base as bases
 
     found = bases.find(options.base, options.cache)
@@ -123,7 +123,7 @@ def _train(options: argparse.Namespace) -> int:
     return _follow(options, chosen, run, accelerator, model, tokenizer, samples)
 
 
-def _prepare_environment(chosen: Profile) -> None:
+def _prepare(chosen: Profile) -> None:
     """What must be set before torch and transformers are imported."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")

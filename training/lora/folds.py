@@ -27,6 +27,7 @@ FOLDS: Final = 5
 SHORTLISTS: Final = "shortlists.npy"
 _VARIANTS: Final = 2  # described, label alone
 _SAID: Final = "letters.npy"  # of one fold, by the rows of its test
+_ASKED_IN: Final = "precision.txt"
 _TOLD_LINES: Final = 5
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -148,6 +149,7 @@ def folds(options: Namespace) -> int:
         now = (stored.digest, chosen.model_dump(), base.sha256)
         _check_same(fold_folder(options.out, fold), now)
     options.out.mkdir(parents=True, exist_ok=True)
+    _check_precision(options.out / _ASKED_IN, options.precision)
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(options.workers) as team:
         tasks = {team.submit(_fold, options, fold, known.sets[fold]): fold for fold in known.asked}
@@ -162,10 +164,19 @@ def folds(options: Namespace) -> int:
         "dataset": known.dataset.digest,
         "profile": chosen.model_dump(),
         "base": base.sha256,
+        "precision": options.precision,
         "folds": {fold: known.sets[fold].digest for fold in known.asked},
     }
     (options.out / "lora.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     return DONE
+
+
+def _check_precision(path: Path, precision: str) -> None:
+    """All folds are asked in one precision: their numbers are fitted together."""
+    before = path.read_text("utf-8").strip() if path.exists() else precision
+    if before != precision:
+        raise Refused(f"{path.parent} was asked in {before}: give that, or name another --out.")
+    path.write_text(f"{precision}\n", "utf-8")
 
 
 def _check_same(run: Path, now: tuple[str, dict[str, Any], str]) -> None:

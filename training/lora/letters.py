@@ -9,6 +9,7 @@ import torch
 
 from mapping.resolver.prompt import LETTERS
 from mapping.resolver.types import Prompt
+from mapping.worker.environment import prepare_environment
 from training.lora import base as bases
 from training.lora.model import answer_logits, encode, letter_ids
 from training.lora.profiles import Profile
@@ -26,6 +27,7 @@ class Reader:
 
     def __init__(self, base: str, cache: Path, adapter: Path | None, precision: str) -> None:
         """`base`: see bases.find. `precision`: bf16, fp16, fp32. Raises Refused."""
+        prepare_environment()
         found = bases.find(base, cache)
         config = bases.config_of(found)
         self._tokenizer = tokenizer_of(found.folder, int(config.vocab_size))

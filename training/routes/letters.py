@@ -68,11 +68,6 @@ class Letters(LanguageRoute):
                 found[row, column] = told.get(self.names[int(number)], np.nan)
         return found
 
-    @property
-    def modules(self) -> Sequence[torch.nn.Module]:
-        """The model with its adapter."""
-        return (self.model,)
-
 
 class Published(Route):
     """The published sentence encoder, tuned on nothing: cosines."""

@@ -14,7 +14,7 @@ from training.routes.names import Pairwise, Trie
 
 Kind: TypeAlias = Literal["bi", "published", "cross", "letters", "pairwise", "trie", "head"]
 
-# Chosen before any figure was seen: of the encoder and the letters as they are shipped, the others
+# Chosen without comparing others: of the encoder and the letters as they are shipped, the others
 # by analogy.
 _BI: Final = Settings(epochs=6, batch=256, rate=2e-4)
 _CROSS: Final = Settings(epochs=6, batch=16, rate=1e-4)
