@@ -33,13 +33,13 @@ class Command(BaseCommand):
     """Thin caller of training.datasets. Exit status 1: nothing was kept."""
 
     help = (
-        "Build a data set from the detector files, golden cases, the taxonomy and invented labels; "
+        "Build a data set from the detector files, golden cases, taxonomy, glossary and invented labels; "
         "keep it under training.folder by its content. Needs no database."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        recipe, drawing, splitting = Recipe(Path(), ""), Drawing(), Splitting()
+        recipe, drawing = Recipe(Path(), ""), Drawing()
         parser.add_argument("--name", default=recipe.name, help="default: %(default)s")
         parser.add_argument("--edition", default="2026.11", help="of the taxonomy: %(default)s")
         parser.add_argument("--seed", type=int, default=recipe.seed, help="default: %(default)s")
@@ -64,56 +64,8 @@ class Command(BaseCommand):
             default=recipe.glossary,
             help="labels of the glossary for every answer, at most (default: %(default)s)",
         )
-        parser.add_argument(
-            "--validation",
-            type=float,
-            default=splitting.validation,
-            help="share of the detectors' labels, by vendor (default: %(default)s)",
-        )
-        parser.add_argument("--test", type=float, default=splitting.test, help="the same")
-        parser.add_argument("--split-seed", type=int, default=SPLIT_SEED)
-        parser.add_argument(
-            "--hold-out",
-            action="append",
-            default=[],
-            metavar="DETECTOR",
-            help="the test is this detector's vendor; may be given several times",
-        )
-        parser.add_argument(
-            "--fold", type=_fold, metavar="i/K", help="the test is the i-th (from 0) of K parts"
-        )
-        parser.add_argument(
-            "--everything",
-            action="store_true",
-            help="no test: only the validation's vendors are not learnt from; with --validation 0 "
-            "nothing is left out",
-        )
-        parser.add_argument(
-            "--decisions",
-            type=Path,
-            metavar="FILE",
-            help="approved decisions, as export_decisions prints them",
-        )
-        parser.add_argument(
-            "--scores",
-            type=Path,
-            default=SCORES,
-            help="folds.npz of encoders that had not seen a label's vendor: options are as near "
-            "as those that the service offers (default: those that come with Pillars)",
-        )
-        parser.add_argument(
-            "--no-scores", action="store_true", help="options by likeness of letters alone"
-        )
-        parser.add_argument("--directory", type=Path, default=settings.KNOWLEDGE_DIR)
-        where = parser.add_mutually_exclusive_group()
-        where.add_argument("--out", type=Path, help="folder in place of the setting's")
-        where.add_argument(
-            "--folds",
-            type=Path,
-            metavar="FOLDER",
-            help="the five data sets of `python -m training.lora folds`, each tested on a fifth of "
-            "the vendors, into this folder",
-        )
+        _add_sides(parser)
+        _add_sources(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
@@ -142,6 +94,63 @@ class Command(BaseCommand):
                 f"{side}: {split['rows']} samples, {len(split['detectors'])} detectors"
             )
         self.stdout.write(f"{kept.digest}, {time.monotonic() - started:.0f} s\n{kept.folder}")
+
+
+def _add_sides(parser: ArgumentParser) -> None:
+    splitting = Splitting()
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=splitting.validation,
+        help="share of the detectors' labels, by vendor (default: %(default)s)",
+    )
+    parser.add_argument("--test", type=float, default=splitting.test, help="the same")
+    parser.add_argument("--split-seed", type=int, default=SPLIT_SEED)
+    parser.add_argument(
+        "--hold-out",
+        action="append",
+        default=[],
+        metavar="DETECTOR",
+        help="the test is this detector's vendor; may be given several times",
+    )
+    parser.add_argument(
+        "--fold", type=_fold, metavar="i/K", help="the test is the i-th (from 0) of K parts"
+    )
+    parser.add_argument(
+        "--everything",
+        action="store_true",
+        help="no test: only the validation's vendors are not learnt from; with --validation 0 "
+        "nothing is left out",
+    )
+
+
+def _add_sources(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--decisions",
+        type=Path,
+        metavar="FILE",
+        help="approved decisions, as export_decisions prints them",
+    )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        default=SCORES,
+        help="folds.npz of encoders that had not seen a label's vendor: options are as near "
+        "as those that the service offers (default: those that come with Pillars)",
+    )
+    parser.add_argument(
+        "--no-scores", action="store_true", help="options by likeness of letters alone"
+    )
+    parser.add_argument("--directory", type=Path, default=settings.KNOWLEDGE_DIR)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", type=Path, help="folder in place of the setting's")
+    where.add_argument(
+        "--folds",
+        type=Path,
+        metavar="FOLDER",
+        help="the five data sets of `python -m training.lora folds`, each tested on a fifth of "
+        "the vendors, into this folder",
+    )
 
 
 def folder_of_data_sets() -> Path:
