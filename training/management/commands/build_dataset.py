@@ -33,8 +33,8 @@ class Command(BaseCommand):
     """Thin caller of training.datasets. Exit status 1: nothing was kept."""
 
     help = (
-        "Build a data set from the detector files, golden cases, taxonomy, glossary and invented labels; "
-        "keep it under training.folder by its content. Needs no database."
+        "Build a data set from the detector files, golden cases, taxonomy, glossary and invented "
+        "labels; keep it under training.folder by its content. Needs no database."
     )
     requires_system_checks: list[str] = []
 
