@@ -46,7 +46,7 @@ for name, role in (("ann", MODEL_ENGINEER), ("bob", MODEL_APPROVER)):
 step "ann, a model engineer; bob, a model approver" \
   "$PYTHON" -m deploy.local manage shell --no-imports -c "$people"
 
-# shellcheck disable=SC2086 - several words are meant
+# shellcheck disable=SC2086 # several words are meant
 manage build_dataset ${BUILD_MORE:-}
 # shellcheck disable=SC2086
 manage train --profile "$PROFILE" --by ann ${TRAIN_MORE:-}
