@@ -67,3 +67,6 @@ def test_the_command_scores_every_label_by_parts(tmp_path: Path) -> None:
     assert np.isfinite(scores[0].astype(float)).all()
     assert np.array_equal(scores[0], scores[1])
     assert np.isfinite(np.load(out / "vendor-neighbours.npy").astype(float)).all()
+    published = np.load(out / "untrained-cosines.npy")
+    assert published.shape == scores[0].shape
+    assert not np.allclose(published, scores[0], atol=1e-3)

@@ -42,7 +42,11 @@ def folds_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if path.stem not in DETECTORS:
             path.unlink()
     splitting = Splitting(validation=0.3, test=0)
-    build_folds(recipe_of(folder / "knowledge", synthetic=1, splitting=splitting), folder / "data")
+    command = "manage.py build_dataset --name default --seed 0"
+    recipe = recipe_of(
+        folder / "knowledge", synthetic=1, splitting=splitting, command=command
+    )  # fmt: skip
+    build_folds(recipe, folder / "data")
     return folder / "data"
 
 
@@ -59,6 +63,8 @@ def test_folds_are_those_of_fold_of_and_nothing_is_offered_twice(folds_data: Pat
     assert {n: 1 + bool(one.description) for n, one in enumerate(examples)} == asked
     for fold, stored in known.sets.items():
         vendors = {one.vendor or one.detector for one in examples if fold_of(one) == fold}
+        card = (stored.folder / store.CARD).read_text()
+        assert f"build_dataset --name default-fold-{fold} --fold {fold}/{FOLDS} --seed 0" in card
         for side in ("train", "validation", "test"):
             for row in stored.rows(side):
                 assert len(set(row["names"])) == len(row["names"])

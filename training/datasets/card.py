@@ -12,7 +12,7 @@ _KINDS: Final = {
     "golden": "the same labels, as recorded output shapes spell them",
     "alias": "names and aliases of the taxonomy",
     "decision": "labels that people have decided on and approved",
-    "glossary": "labels that a language model wrote from the taxonomy alone",
+    "glossary": "labels that language models wrote with sight of the taxonomy alone",
     "synthetic": "labels of invented detectors, with our own descriptions",
 }
 

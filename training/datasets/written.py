@@ -1,7 +1,7 @@
-"""The glossary: what detectors might call things, written from the taxonomy alone.
+"""The glossary: what detectors might call things, written with sight of the taxonomy alone.
 
-See glossary/README.md. A label or description that a detector file has is left out, so that nothing
-of a held-out detector is learnt from here.
+See glossary/README.md, also for what this does not catch: a label or description that a detector
+file has in the same words is left out, so that a held-out detector's own are not learnt from here.
 """
 
 import hashlib
