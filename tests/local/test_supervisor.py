@@ -54,6 +54,13 @@ with hold_lock(state.supervisor_lock):
 """
 
 
+def ignores_signal(pid: int, number: int) -> bool:
+    """Whether a process has come so far that it ignores the signal (`SigIgn` of proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(int(ignored, 16) & 1 << number - 1)
+
+
 class Running:
     """A supervisor in a process of its own."""
 
@@ -203,6 +210,7 @@ def test_a_killed_supervisor_takes_its_parts_with_it(running: Running) -> None:
 def test_what_a_killed_supervisor_left_is_cleared(running: Running) -> None:
     control.ask(running.state, "start", "stubborn")
     stubborn = running.part("stubborn")["pid"]
+    assert wait_until(lambda: ignores_signal(stubborn, signal.SIGTERM), 10)
     running.process.kill()
     running.process.wait()
     assert is_running(stubborn)  # it ignores the signal that the kernel sent
