@@ -73,8 +73,10 @@ class Stack:
         return Login(self.url, person["username"], person["password"])
 
     def of_platform(self, name: str) -> Login:
-        """`curator`, `approver` or `second-approver`: who works on the knowledge."""
-        person = self.credentials["knowledge"][name]
+        """`curator`, `approver` or `second-approver`: who works on the knowledge; `engineer` or
+        `model-approver`: on models.
+        """
+        person = {**self.credentials["knowledge"], **self.credentials["models"]}[name]
         return Login(self.url, person["username"], person["password"])
 
     def person(self, role: str, tenant: int = 0) -> Login:

@@ -12,7 +12,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from access.keys.models import ApiKey, Scope
 from access.keys.services import create_key, revoke_key
-from access.users.roles import ADMINISTRATOR, APPROVER, COMPLIANCE_OFFICER, CURATOR
+from access.users.roles import (
+    ADMINISTRATOR,
+    APPROVER,
+    COMPLIANCE_OFFICER,
+    CURATOR,
+    MODEL_APPROVER,
+    MODEL_ENGINEER,
+)
 from access.users.services import ensure_user
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant, TenantState
@@ -22,6 +29,8 @@ from tenants.services import create_tenant, provision_tenant
 DEMO_TENANTS = (("acme-health", "Acme Health"), ("globex-bank", "Globex Bank"))
 # Who changes the knowledge, and who approves it: a crosswalk wants two approvers.
 KNOWLEDGE_PEOPLE = (("curator", CURATOR), ("approver", APPROVER), ("second-approver", APPROVER))
+# Who trains models, and who approves what others made.
+MODEL_PEOPLE = (("engineer", MODEL_ENGINEER), ("model-approver", MODEL_APPROVER))
 ACTOR = "system:demo"
 KEY_NAME = "demo"
 
@@ -38,9 +47,12 @@ class Command(BaseCommand):
         credentials = {
             "url": base,
             "platform_admin": self._operator(known.get("platform_admin"), base),
-            "knowledge": {
-                login: self._of_platform(login, role, known.get("knowledge", {}).get(login), base)
-                for login, role in KNOWLEDGE_PEOPLE
+            **{
+                kind: {
+                    login: self._of_platform(login, role, known.get(kind, {}).get(login), base)
+                    for login, role in people
+                }
+                for kind, people in (("knowledge", KNOWLEDGE_PEOPLE), ("models", MODEL_PEOPLE))
             },
             "tenants": [
                 self._tenant(slug, name, _find(known, slug)) for slug, name in DEMO_TENANTS
