@@ -2,8 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from training.datasets.store import Stored, StoreError, find, load
 from training.held_out.judge import FitError
 from training.held_out.questions import HeldOutError, held_out
 from training.held_out.run import Judgement, judge
+from training.locks import HeldError, hold
 from training.models import ModelVersion
 from training.registry import ModelName, ModelPackage, RegistryError
 from training.registry.adapter import read_object, shapes_in
@@ -30,6 +31,7 @@ from training.registry.package import Base, Ingredients, build, versions_in
 from training.selectors import folder_of_models, training_folder
 
 Say = Callable[[str], None]
+LOCK: Final = "evaluate.lock"  # in the training folder
 _DONE: Final = ("done", "stopped_early")
 _REFUSALS: Final = (
     StoreError, HeldOutError, FitError, FoldsError, ArtifactsError, WeightsError, ChooserError,
@@ -75,8 +77,33 @@ def version_of_run(
 
     `weights`: the base model that it was trained on; `directory`: the knowledge files; `server`:
     whether the configured server is asked rather than this process (training.asked). Nothing is
-    left if it fails. Raises EvaluationError or RegistryError.
+    left if it fails. One at a time in a training folder. Raises EvaluationError or RegistryError.
     """
+    with _alone(run):
+        return _version_of_run(run, weights, directory, name, part, server, say)
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Each evaluation takes the next version's number at its beginning, and a folder of that name
+    at its end; on the server a run's adapter has one name, whoever asks for it.
+    """
+    path = training_folder() / LOCK
+    try:
+        with hold(path, f"run {run.name}"):
+            yield
+    except HeldError as error:
+        what = error.holder.what or "another run"
+        raise EvaluationError(
+            f"{what[:1].upper()}{what[1:]} is being evaluated by {error.holder}, and one is at a "
+            "time. Wait until `manage.py models list` shows its version, or stop that process; "
+            "then try again. Nothing was changed."
+        ) from None
+
+
+def _version_of_run(
+    run: Path, weights: Weights, directory: Path, name: str, part: Part, server: bool, say: Say
+) -> ModelPackage:
     facts = read_object(run / "run.json")
     if facts.get("base", {}).get("sha256") != weights.sha256:
         raise EvaluationError(

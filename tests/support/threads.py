@@ -8,8 +8,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def together(actions: Sequence[Callable[[], T]]) -> list[T]:
-    """Start all actions at one moment, each in a thread; their results, or the first exception."""
+def together(actions: Sequence[Callable[[], T]], *, seconds: float = 60) -> list[T]:
+    """Start all actions at one moment, each in a thread; their results, or the first exception.
+
+    `seconds`: how long each may take.
+    """
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], T]) -> T:
@@ -22,7 +25,8 @@ def together(actions: Sequence[Callable[[], T]]) -> list[T]:
             connections.close_all()
 
     with ThreadPoolExecutor(len(actions)) as pool:
-        return [future.result(timeout=60) for future in [pool.submit(run, a) for a in actions]]
+        futures = [pool.submit(run, action) for action in actions]
+        return [future.result(timeout=seconds) for future in futures]
 
 
 def apart(action: Callable[[], T]) -> T:

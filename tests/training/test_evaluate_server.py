@@ -5,6 +5,7 @@ it learns from two chats, and digests that it takes from the configuration.
 """
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -14,19 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from mapping.inference import HttpChooser
 from mapping.resolver.types import ChooserError, LabelQuestion, Option
 from mapping.serving import deploy
 from mapping.serving.deploy import DeployError
+from tests.support.threads import together
 from tests.worker.running import KEY, RunningWorker
+from training.locks import hold
 
 pytest.importorskip("torch", reason="the extra `model` is not installed")
 
 from mapping.worker.weights import base_in, sha256_of
 from tests.support.small_llama import write_adapter, write_base
 from training.asked import asked, asks_server
+from training.evaluating import LOCK, EvaluationError, version_of_run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.stack, pytest.mark.timeout(600)]
 Configure = Callable[..., None]
@@ -207,6 +212,29 @@ def test_what_cannot_be_judged_is_refused_and_leaves_nothing(
     monkeypatch.setattr(HttpChooser, "choose", lost_at_the_third)
     refused("answered with status 404")
     assert len(salts) == 3
+
+
+def test_of_two_evaluations_of_a_run_one_is_refused_at_once(
+    configure: Configure, run: Path, platform: Path, adapters: Path, base: Path, ann: Any
+) -> None:
+    configure(backend="vllm")
+
+    def attempt() -> str:
+        try:
+            return str(version_of_run(
+                run=run, weights=base_in(base), directory=settings.KNOWLEDGE_DIR, server=True
+            ).name)  # fmt: skip
+        except EvaluationError as error:
+            return str(error)
+
+    refused, made = sorted(together([attempt, attempt], seconds=400))
+    assert made == "mapper-lora@v0.1.0"
+    assert refused.startswith(f"Run one is being evaluated by process {os.getpid()} on ")
+    assert "stop that process; then try again" in refused
+    assert nothing_left(adapters)
+    assert [one.name for one in (platform / "models").iterdir()] == ["mapper-lora-0.1.0"]
+    with hold(platform / LOCK, "run one"), pytest.raises(CommandError, match="is being evaluated"):
+        said("evaluate", "--by", "ann")
 
 
 def test_a_killed_processes_adapter_goes_with_the_next(
