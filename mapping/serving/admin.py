@@ -37,6 +37,7 @@ class ServingChoiceAdmin(PillarsAdmin):
     sortable_by = ()
     list_per_page = 25
     list_before_template = "serving/in_force.html"
+    list_empty_template = "serving/empty.html"
 
     @display(description="When (UTC)")
     def made(self, choice: ServingChoice) -> str:

@@ -37,6 +37,7 @@ class PillarsAdmin(FoundOrNot):
 
     list_filter_submit = True
     show_full_result_count = False
+    list_empty_template = ""  # what an empty list says: what it is for, how the first row is made
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Not by the model's form."""

@@ -321,3 +321,16 @@ class TestComparing:
         ):
             with pytest.raises(CommandError, match=said_so):
                 call_command("trial", *words, stdout=out)
+
+
+def test_pages_of_a_platform_that_has_promoted_nothing(db: None, plain_static: None) -> None:
+    person = ensure_user(username="op", password=PASSWORD, superuser=True, actor="system:tests")
+    client = Client(headers={"host": "localhost"})
+    client.force_login(person)
+    page = client.get("/admin/serving/servingchoice/").content.decode()
+    assert "Nobody has chosen a model yet" in page
+    assert "manage.py promote" in page
+    assert "/admin/training/modelversion/" in page
+    page = client.get("/admin/serving/servingchoice/compare/").content.decode()
+    assert "No version is on trial" in page
+    assert "manage.py trial start FOLDER --share 0.1 --shadow" in page

@@ -64,6 +64,16 @@ def tell(run: TrainingRun, *steps: int) -> None:
     assert writer.write(waiting) is not None
 
 
+def test_an_empty_list_says_how_the_first_run_is_started(place: Path) -> None:
+    html = client_of("view", "add").get(LIST).content.decode()
+    assert "No model has been trained here yet" in html
+    assert "manage.py train --by USERNAME" in html
+    assert f'href="{LIST}add/">Start the first run</a>' in html
+    html = client_of("view").get(LIST).content.decode()
+    assert "Your role may look at runs." in html
+    assert "Start the first run" not in html
+
+
 def test_a_run_is_started_by_a_form_that_says_what_is_wrong(place: Path) -> None:
     client = client_of("view", "add")
     html = client.get(f"{LIST}add/").content.decode()

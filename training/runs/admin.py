@@ -37,6 +37,7 @@ class TrainingRunAdmin(PillarsAdmin):
     sortable_by = ()
     list_per_page = 25
     list_before_template = "runs/overview.html"
+    list_empty_template = "runs/empty.html"
     show_add_link = False  # a button with words says it better
     actions_list = ("start",)
 
