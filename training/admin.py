@@ -18,11 +18,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 from access.users.models import User
 from pillars.admin import PillarsAdmin, actor
 from pillars.badges import state_badge
-from training import promotion, services
+from training import promotion, requests, services
 from training.models import ModelVersion, VersionState
 from training.registry import RegistryError
 from training.selectors import live_version
-from training.version_page import page_of
+from training.version_page import page_of, promotion_of
 
 _EVERYWHERE = "It reaches every running process within two seconds; no request is lost meanwhile."
 
@@ -68,11 +68,11 @@ STEPS = {
         ),
         Step(
             "promote", "Promote", (VersionState.APPROVED,), "promote",
-            "Its gates are checked again, it is loaded on the model's server beside the one that "
-            f"answers, and then it answers every tenant. {_EVERYWHERE} What it replaces stays "
-            "loaded, so that a rollback takes seconds.",
-            "It is live.",
-            lambda version, reason, request: promotion.promote(
+            "A worker checks its gates and every sample of its data set, loads it on the model's "
+            f"server beside the one that answers, and then it answers every tenant. {_EVERYWHERE} "
+            "What it replaces stays loaded, so that a rollback takes seconds.",
+            "A worker promotes it.",
+            lambda version, reason, request: requests.request_promotion(
                 version=version, reason=reason, actor=actor(request)
             ),
         ),
@@ -119,6 +119,7 @@ class ModelVersionAdmin(PillarsAdmin):
     sortable_by = ()
     list_per_page = 50
     list_before_template = "training/versions.html"
+    list_empty_template = "training/empty.html"
     change_form_template = "training/version.html"
     fields = ()
 
@@ -159,7 +160,12 @@ class ModelVersionAdmin(PillarsAdmin):
             )
             for name, step in STEPS.items()
         ]
-        return [*own, *super().get_urls()]
+        follow = path(
+            "<uuid:object_id>/promotion/",
+            self.admin_site.admin_view(self.promotion_view),
+            name="training_modelversion_promotion",
+        )
+        return [follow, *own, *super().get_urls()]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -176,11 +182,24 @@ class ModelVersionAdmin(PillarsAdmin):
     ) -> HttpResponse:
         """The page of one version."""
         version: ModelVersion = self.wanted(request, object_id)
-        extra = {**page_of(version), "title": str(version), "steps": self._steps(request, version)}
+        asked = promotion_of(version)
+        steps = self._steps(request, version, waits=asked.get("waits", False))
+        extra = {**page_of(version), "title": str(version), "steps": steps, "asked": asked}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **extra})
 
-    def _steps(self, request: HttpRequest, version: ModelVersion) -> list[dict[str, Any]]:
-        """The steps that the person may take now."""
+    def promotion_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
+        """For the page that follows a promotion: nothing while it waits, then to be loaded anew."""
+        if not self.may(request, "view"):
+            raise PermissionDenied
+        version: ModelVersion = self.wanted(request, str(object_id))
+        if promotion_of(version).get("waits"):
+            return HttpResponse(status=204)
+        return HttpResponse(headers={"HX-Refresh": "true"})
+
+    def _steps(
+        self, request: HttpRequest, version: ModelVersion, *, waits: bool
+    ) -> list[dict[str, Any]]:
+        """The steps that the person may take now; none but a rollback while a promotion waits."""
         return [
             {
                 "step": step,
@@ -188,6 +207,7 @@ class ModelVersionAdmin(PillarsAdmin):
             }
             for step in STEPS.values()
             if version.state in step.states
+            and not (waits and version.state != VersionState.LIVE)
             and self.may(request, step.permission)
             and not (step.for_others and services.made_by(version, _person(request)))
         ]

@@ -137,3 +137,39 @@ class ModelTransition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.version}: {self.from_state or 'new'} to {self.to_state}"
+
+
+class RequestState(models.TextChoices):
+    """What became of a request."""
+
+    WAITING = "waiting", "Waiting"
+    DONE = "done", "Done"
+    REFUSED = "refused", "Refused"
+
+
+class PromotionRequest(models.Model):
+    """Somebody's wish that a version be promoted: a worker carries it out (training.requests)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid_utils.compat.uuid7, editable=False)
+    version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="requests")
+    actor = models.CharField(max_length=200, help_text="user:NAME")
+    reason = models.CharField(max_length=300, blank=True)
+    asked_at = models.DateTimeField()
+    state = models.CharField(
+        max_length=7, choices=RequestState.choices, default=RequestState.WAITING
+    )
+    ended_at = models.DateTimeField(null=True)
+    message = models.TextField(blank=True, help_text="Why it was refused, and what to do")
+
+    class Meta:
+        ordering = ("-id",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=Q(state=RequestState.WAITING),
+                name="one_waiting_promotion",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.get_state_display()}"

@@ -6,10 +6,11 @@ from django.utils.safestring import SafeString
 
 from pillars.badges import badge, state_badge
 from training.gating import gates_of
-from training.models import ModelTransition, ModelVersion, VersionState
+from training.models import ModelTransition, ModelVersion, RequestState, VersionState
 from training.registry import RegistryError
 from training.registry.card import shown
 from training.registry.evaluation import WORDS, DetectorFigures, Evaluation
+from training.requests import last_request
 from training.selectors import live_version, standing_approval
 
 _ENOUGH_ROWS = 10  # of a detector, to be compared by the gate
@@ -35,6 +36,25 @@ def page_of(version: ModelVersion) -> dict[str, Any]:
         "files": sorted(version.manifest["files"].items()),
         "run": _run(version),
         "history": [_line(step) for step in transitions],
+    }
+
+
+def promotion_of(version: ModelVersion) -> dict[str, Any]:
+    """The promotion that a worker is asked for, or the last one if it came to nothing.
+
+    Empty if there is none, or something else became of the version since.
+    """
+    request = last_request(version)
+    if request is None or request.state == RequestState.DONE:
+        return {}
+    last = version.transitions.order_by("-number").first()
+    if last is not None and last.at > request.asked_at:
+        return {}
+    return {
+        "waits": request.state == RequestState.WAITING,
+        "who": request.actor.removeprefix("user:"),
+        "at": request.asked_at,
+        "lines": request.message.splitlines(),
     }
 
 

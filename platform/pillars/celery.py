@@ -91,6 +91,11 @@ app.conf.beat_schedule = {
     },
     "sweep-adapters": {"task": "serving.sweep", "schedule": 30.0, "options": {"expires": 30}},
     "sweep-training": {"task": "training.sweep", "schedule": 30.0, "options": {"expires": 30}},
+    "sweep-promotions": {
+        "task": "training.sweep_promotions",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "partitions": {"task": "mapping.maintain", "schedule": crontab(minute="7", hour="*/6")},
     "idempotency": {"task": "idempotency.expire", "schedule": crontab(minute="23")},
     "reports": {"task": "reporting.expire", "schedule": crontab(minute="37", hour="3")},

@@ -9,8 +9,8 @@ from django.test import Client
 from access.users.roles import MODEL_APPROVER, MODEL_ENGINEER, OPERATOR
 from tests.support import model_versions as made
 from tests.training.conftest import FolderServer
-from training import promotion
-from training.models import ModelVersion
+from training import promotion, requests
+from training.models import ModelVersion, PromotionRequest
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/training/modelversion/"
@@ -41,6 +41,23 @@ def page(version: ModelVersion, step: str = "change") -> str:
     return f"{LIST}{version.pk}/{step}/"
 
 
+def carried_out(version: ModelVersion) -> PromotionRequest:
+    """What a worker does with the request."""
+    found = requests.carry_out(request_id=version.requests.get(state="waiting").pk)
+    assert found is not None
+    return found
+
+
+def test_an_empty_list_says_how_the_first_version_is_made(browse: Any, ann: Any) -> None:
+    shown = text_of(browse(ann).get(LIST))
+    assert "No version has been registered yet" in shown
+    assert "manage.py evaluate --by USERNAME" in shown
+    assert "No results found" not in shown
+    shown = text_of(browse(ann).get(f"{LIST}?q=nothing"))
+    assert "Nothing matches the search" in shown
+    assert "No version has been registered yet" not in shown
+
+
 def test_from_registered_to_live_and_back(
     register: Callable[..., Any], browse: Any, ann: Any, bob: Any
 ) -> None:
@@ -62,6 +79,17 @@ def test_from_registered_to_live_and_back(
     assert version.state == "evaluated"
     assert approver.post(page(version, "approve"), SENT).status_code == 302
     assert author.post(page(version, "promote"), SENT).status_code == 302
+    version.refresh_from_db()
+    assert version.state == "approved"
+    shown = text_of(author.get(page(version)))
+    assert "It is being promoted." in shown
+    assert "ann asked for it at" in shown
+    assert "/withdraw/" not in shown
+    assert author.get(page(version, "promotion")).status_code == 204
+    answer = text_of(author.post(page(version, "promote"), SENT))
+    assert "Another promotion is under way, or waits for a worker." in answer
+    assert carried_out(version).state == "done"
+    assert author.get(page(version, "promotion")).headers["HX-Refresh"] == "true"
     version.refresh_from_db()
     assert version.state == "live"
     shown = text_of(author.get(page(version)))
@@ -87,8 +115,12 @@ def test_beside_the_live_version_and_its_gates(
     assert "\u221210.0" in shown
     assert "garak (10.0)" in shown
     assert "1 gate fails: it cannot be promoted as it is." in shown
-    answer = text_of(browse(ann).post(page(worse, "promote"), SENT))
-    assert "no detector worse" in answer
+    assert browse(ann).post(page(worse, "promote"), SENT).status_code == 302
+    assert carried_out(worse).state == "refused"
+    shown = text_of(browse(ann).get(page(worse)))
+    assert "It was not promoted</strong> when ann asked for it" in shown
+    assert "<p>no detector worse: " in shown
+    assert "/promote/" in shown
     worse.refresh_from_db()
     assert worse.state == "approved"
 
