@@ -46,7 +46,7 @@ class ServingChoice(models.Model):
 
     class Meta:
         ordering = ("-number",)
-        verbose_name = "serving choice"
+        verbose_name = "served model choice"
         triggers = append_only()
         constraints = [
             models.CheckConstraint(

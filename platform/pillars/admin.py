@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.context_processors import PermWrapper
 from django.core.paginator import Paginator
 from django.db.models import Model
 from django.forms import Form
@@ -71,6 +73,12 @@ class PillarsAdmin(FoundOrNot):
         extra = {"title": title[:1].upper() + title[1:], **(extra_context or {})}
         response: HttpResponse = super().changelist_view(request, extra)
         return response
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """With the person's permissions, of which what stands in place of an empty list depends."""
+        found: ChangeList = super().get_changelist_instance(request)
+        found.perms = PermWrapper(request.user)  # type: ignore[attr-defined]
+        return found
 
     def form_page(
         self,

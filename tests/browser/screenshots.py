@@ -3,6 +3,8 @@
 It visits the running stack that PILLARS_STATE_DIR names (`.pillars` without it) as its people.
 The pictures are true: what they show is what that stack holds. It makes one API key for the
 picture of a secret, and revokes it at once; and sends events with a label that no rule knows.
+Pictures of a training run, a version of a model and a trial are taken where the stack has one:
+they take minutes to make (docs/training.md).
 """
 
 import argparse
@@ -19,6 +21,9 @@ from tests.browser.visitor import CHROMIUM, Visitor, launch
 from tests.support.stack import Stack
 
 EVENTS = "/admin/mapping/mappingevent/"
+RUNS = "/admin/runs/trainingrun/?state__exact=succeeded"
+VERSIONS = "/admin/training/modelversion/"
+COMPARISON = "/admin/serving/servingchoice/compare/"
 
 
 class Album:
@@ -48,6 +53,7 @@ class Album:
         operator = Visitor(self._browser, self._stack.url).log_in(self._stack.operator)
         self._keep(operator, "platform-overview")
         self._change_set()
+        self._models()
         operator.open("/docs", axe=False)
         self._keep(operator, "api-docs")
 
@@ -102,6 +108,25 @@ class Album:
         self._keep(curator, "change-set")
         curator.press("Withdraw", role="link")
         curator.press("Withdraw")
+
+    def _models(self) -> None:
+        """Of the newest finished run, the newest version and the trial."""
+        engineer = Visitor(self._browser, self._stack.url)
+        engineer.log_in(self._stack.of_platform("engineer"))
+        page = engineer.page
+        for name, path, height in (("training-run", RUNS, 800), ("model-version", VERSIONS, 1100)):
+            page.set_viewport_size({"width": 1280, "height": height})
+            engineer.open(path)
+            first = page.locator("#result_list tbody a").first
+            if not first.count():
+                sys.stdout.write(f"{name}: none here, so the picture stays as it is\n")
+                continue
+            engineer.open(str(first.get_attribute("href")))
+            self._keep(engineer, name)
+        engineer.open(COMPARISON)
+        if page.get_by_role("table").count():
+            page.set_viewport_size({"width": 1280, "height": 800})
+            self._keep(engineer, "model-comparison")
 
     def _report(self) -> None:
         officer = Visitor(self._browser, self._stack.person("officer").base)

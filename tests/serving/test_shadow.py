@@ -330,7 +330,7 @@ def test_pages_of_a_platform_that_has_promoted_nothing(db: None, plain_static: N
     page = client.get("/admin/serving/servingchoice/").content.decode()
     assert "Nobody has chosen a model yet" in page
     assert "manage.py promote" in page
-    assert "/admin/training/modelversion/" in page
+    assert 'href="/admin/training/modelversion/">Versions of models</a>' in page
     page = client.get("/admin/serving/servingchoice/compare/").content.decode()
     assert "No version is on trial" in page
     assert "manage.py trial start FOLDER --share 0.1 --shadow" in page

@@ -53,6 +53,7 @@ def test_an_empty_list_says_how_the_first_version_is_made(browse: Any, ann: Any)
     assert "No version has been registered yet" in shown
     assert "manage.py evaluate --by USERNAME" in shown
     assert "No results found" not in shown
+    assert 'href="/admin/runs/trainingrun/">Training runs</a>' in shown
     shown = text_of(browse(ann).get(f"{LIST}?q=nothing"))
     assert "Nothing matches the search" in shown
     assert "No version has been registered yet" not in shown
