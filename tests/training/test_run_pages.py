@@ -12,7 +12,7 @@ from access.users.models import User
 from pillars.config import PillarsConfig
 from tests.training.run_fixture import keep_data_set
 from training.runs import services
-from training.runs.models import TrainingRun
+from training.runs.models import RunState, TrainingRun
 from training.runs.tail import told
 from training.runs.writing import Waiting, Writer
 
@@ -139,6 +139,12 @@ def test_cancel_and_resume_want_the_right_person_and_a_confirmation(run: Trainin
     assert "asked to stop already" in stopper.post(cancel, {"confirm": "on"}).content.decode()
     assert "goes on, or waits" in starter.post(resume, {"confirm": "on"}).content.decode()
     assert "Stopping" in looker.get(LIST).content.decode()
+
+
+def test_what_has_succeeded_says_what_comes_next(run: TrainingRun) -> None:
+    services.end_run(run=run, state=RunState.SUCCEEDED, message="Done.")
+    html = client_of("view").get(f"{LIST}{run.pk}/change/").content.decode()
+    assert f"Done. Next: `manage.py evaluate {run.short} --by USERNAME` judges it" in html
 
 
 def test_a_second_run_says_what_it_waits_for(run: TrainingRun) -> None:

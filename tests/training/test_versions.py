@@ -198,7 +198,7 @@ class TestGates:
         assert "adapter_model.safetensors was altered" in failed["files"]
         shutil.rmtree(split.parent)
         gate = next(gate for gate in gates_of(version) if gate.name == "data set")
-        assert (gate.passed, gate.text) == (False, "Not evaluated.")
+        assert (gate.passed, gate.text) == (False, "It is not on this machine.")
 
     def test_a_data_set_that_is_found_to_be_poisoned(
         self, approved: Callable[..., Any], settings: Any, tmp_path: Path

@@ -95,7 +95,7 @@ def passed(gates: Iterable[Gate]) -> bool:
 
 def _told(name: str, problem: str | None, good: str) -> Gate:
     if problem is None:
-        return _unknown(name, "as made")
+        return Gate(name, False, "-", "as made", "It is not on this machine.")
     return Gate(name, not problem, "problem" if problem else "as made", "as made", problem or good)
 
 

@@ -71,6 +71,9 @@ def message(run: TrainingRun) -> str:
         if others:
             names = ", ".join(f"{other} on {other.host}" for other in others)
             return f"It waits for its turn: one run at a time a machine. Now: {names}."
+    if run.state == RunState.SUCCEEDED:
+        command = f"manage.py evaluate {run.short} --by USERNAME"
+        return f"{run.message} Next: `{command}` judges it and makes a version of it."
     return run.message or NEXT.get(RunState(run.state), "")
 
 
