@@ -1,5 +1,7 @@
 """What the page of a version shows: gates, figures, detectors beside the live version, files."""
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils.safestring import SafeString
@@ -32,6 +34,7 @@ def page_of(version: ModelVersion) -> dict[str, Any]:
         "live": compared,
         "evaluation": mine,
         "figures": _figures(mine, theirs),
+        "has_intervals": mine is not None and not mine.described.intervals.keys().isdisjoint(WORDS),
         "detectors": _detectors(mine, theirs),
         "files": sorted(version.manifest["files"].items()),
         "run": _run(version),
@@ -139,8 +142,16 @@ def _run(version: ModelVersion) -> list[tuple[str, str]]:
         elif isinstance(value, dict):
             value = value.get("name")
         if isinstance(value, str | int | float) and value != "":
-            found.append((name.capitalize(), str(value)[:300]))
+            found.append((name.capitalize(), _told(name, str(value)[:300])))
     return found
+
+
+def _told(name: str, value: str) -> str:
+    """A moment as it is written everywhere here; the rest as the run says it."""
+    if name in ("started", "ended"):
+        with suppress(ValueError, OverflowError):
+            return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return value
 
 
 def _line(step: ModelTransition) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Album:
         engineer = Visitor(self._browser, self._stack.url)
         engineer.log_in(self._stack.of_platform("engineer"))
         page = engineer.page
-        for name, path, height in (("training-run", RUNS, 800), ("model-version", VERSIONS, 1100)):
+        for name, path, height in (("training-run", RUNS, 800), ("model-version", VERSIONS, 1300)):
             page.set_viewport_size({"width": 1280, "height": height})
             engineer.open(path)
             first = page.locator("#result_list tbody a").first
