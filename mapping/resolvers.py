@@ -127,7 +127,7 @@ def resolver_of(serial: int, served: ServedModel | None = None) -> Resolver | No
 
 
 def encoder_digest() -> str | None:
-    """SHA-256 of the encoder in use; None if the models' files cannot be used."""
+    """Of the encoder and glossary in use, see artifacts.digest_of; None if they cannot be used."""
     found = _artifacts()
     return None if isinstance(found, ArtifactsError) else found.encoder_digest
 
@@ -193,7 +193,9 @@ def retrieval_of_files(
     calibrators = _calibrators(artifacts, taxonomy["edition"])
     if not calibrators:
         return None
-    retriever = Retriever(taxonomy, known_labels(detectors, of_entry), artifacts.encoder)
+    retriever = Retriever(
+        taxonomy, known_labels(detectors, of_entry), artifacts.encoder, artifacts.glossary
+    )
     return Resolver(
         taxonomy=taxonomy, retriever=retriever, calibrators=calibrators[:1], knowledge=""
     )
@@ -238,7 +240,7 @@ def _retrieval(serial: int) -> _Retrieval | None:
         log.error("no_calibrator", serial=serial)
         return None
     known = known_labels(documents.detectors, of_entry)
-    retriever = Retriever(taxonomy, known, artifacts.encoder)
+    retriever = Retriever(taxonomy, known, artifacts.encoder, artifacts.glossary)
     return _Retrieval(taxonomy, retriever, calibrators, _content(documents))
 
 

@@ -16,6 +16,7 @@ from mapping.evaluation.predictors import Known, Predictor
 from mapping.evaluation.registry import calibrators_of
 from mapping.evaluation.report import Report, main_table, strata_table
 from mapping.evaluation.run import HoldOut, evaluate
+from mapping.resolver.glossary import Glossary
 
 PROTOCOLS: Final[tuple[tuple[str, HoldOut, bool], ...]] = (
     ("Its detector held out, with descriptions", "detector", True),
@@ -27,7 +28,7 @@ PROTOCOLS: Final[tuple[tuple[str, HoldOut, bool], ...]] = (
 
 def tables(known: Known, folder: Path) -> str:
     """Markdown. Deterministic: the same files give the same text. FoldsError, CalibratorError."""
-    shared = Unseen(known, Folds.load(folder / "folds" / "folds.npz"))
+    shared = Unseen(known, Folds.load(folder / "folds" / "folds.npz"), Glossary.load(folder))
     return "\n\n".join(section(shared, folder, *protocol) for protocol in PROTOCOLS)
 
 

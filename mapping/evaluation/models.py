@@ -14,6 +14,7 @@ from mapping.evaluation.cases import Question
 from mapping.evaluation.folds import Folds, FoldsError
 from mapping.evaluation.predictors import Known, Names, Prediction, source_labels
 from mapping.resolver.calibrate import Calibrator
+from mapping.resolver.glossary import Glossary
 from mapping.resolver.prompt import build_prompt, options_for
 from mapping.resolver.resolver import Resolver, shortlist, verdict_of
 from mapping.resolver.retrieve import Array, Retriever, known_labels
@@ -115,11 +116,11 @@ def forced(verdict: Verdict) -> Settled:
 class Unseen:
     """What the predictors below share: the scores of the folds, and features worked out once."""
 
-    def __init__(self, known: Known, folds: Folds) -> None:
+    def __init__(self, known: Known, folds: Folds, glossary: Glossary) -> None:
         self.known = known
         self.folds = folds
         self.retriever = Retriever(
-            known.taxonomy, known_labels(known.detectors.values(), of_entry), None
+            known.taxonomy, known_labels(known.detectors.values(), of_entry), None, glossary
         )
         if self.retriever.names != folds.names:
             raise FoldsError(

@@ -17,6 +17,7 @@ from mapping.evaluation.predictors import Known, Predictor, RulesPredictor
 from mapping.evaluation.run import HoldOut, Mode, ModeError
 from mapping.resolver.artifacts import Artifacts, ArtifactsError
 from mapping.resolver.calibrate import Calibrator, CalibratorError
+from mapping.resolver.glossary import Glossary, GlossaryError
 from mapping.resolver.resolver import Resolver
 from mapping.resolver.retrieve import Retriever, known_labels
 from mapping.resolver.types import Chooser
@@ -45,7 +46,7 @@ def predictor_for(
         if everything:
             return _unseen(mode, known, hold_out, models)
         return _served(mode, known, models)
-    except (FoldsError, CalibratorError, ArtifactsError) as error:
+    except (FoldsError, CalibratorError, GlossaryError, ArtifactsError) as error:
         raise ModeError(str(error)) from None
 
 
@@ -59,7 +60,9 @@ def _unseen(mode: Mode, known: Known, hold_out: HoldOut, models: Models) -> Pred
             "The model's folds hold out all detectors of a vendor in any case: use "
             "--hold-out detector, or --mode retrieval."
         )
-    shared = Unseen(known, Folds.load(models.folder / "folds" / "folds.npz"))
+    shared = Unseen(
+        known, Folds.load(models.folder / "folds" / "folds.npz"), Glossary.load(models.folder)
+    )
     if mode == "model":
         return LettersPredictor(shared, "letters")
     letters = "letters" if mode == "hybrid" else ""
@@ -85,8 +88,9 @@ def _served(mode: Mode, known: Known, models: Models) -> Predictor:
         )
     artifacts = Artifacts.load(models.folder)
     retriever = Retriever(
-        known.taxonomy, known_labels(known.detectors.values(), of_entry), artifacts.encoder
-    )
+        known.taxonomy, known_labels(known.detectors.values(), of_entry), artifacts.encoder,
+        artifacts.glossary,
+    )  # fmt: skip
     if mode == "model" and models.chooser is not None:
         return AskedPredictor(known, retriever, models.chooser)
     resolver = Resolver(

@@ -11,6 +11,7 @@ import numpy as np
 
 from mapping.resolver.calibrate import Array, Calibrator, CalibratorError
 from mapping.resolver.encoder import SentenceEncoder
+from mapping.resolver.glossary import Glossary, GlossaryError
 from mapping.resolver.texts import candidates
 
 _TOLERANCE: Final = 0.05
@@ -44,38 +45,40 @@ class _Vectors(Mapping[str, Array]):
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """An encoder and the calibrators that were fitted with it."""
+    """An encoder, the glossary beside it and the calibrators that were fitted with both."""
 
     encoder: SentenceEncoder
-    encoder_digest: str  # SHA-256 of model.onnx
+    glossary: Glossary
+    encoder_digest: str  # see `digest_of`
     calibrators: tuple[Calibrator, ...]  # the first is for retrieval alone
 
     @classmethod
     def load(cls, folder: Path = SHIPPED) -> Self:
         """Raises ArtifactsError if a file is missing, damaged or made for another encoder."""
-        model = folder / "encoder" / "model.onnx"
         try:
-            digest = hashlib.sha256(model.read_bytes()).hexdigest()
+            weights = weights_digest(folder)
+            glossary = Glossary.load(folder)
             calibrators = [
                 Calibrator.load(path)
                 for path in sorted((folder / "calibrators").glob("*.json"), reverse=True)
             ]
-            vectors = _vectors(folder, digest)
+            vectors = _vectors(folder, weights)
             encoder = SentenceEncoder(folder / "encoder", vectors=vectors)
             sound = _is_sound(encoder, vectors)
-        except CalibratorError as error:
+        except (CalibratorError, GlossaryError) as error:
             raise ArtifactsError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - onnxruntime and tokenizers have classes of their own
             raise ArtifactsError(
                 f"{folder}: the encoder cannot be loaded ({type(error).__name__}). Install Pillars "
                 "anew, or train one with `python -m training.encoder`."
             ) from None
+        digest = _joined(weights, glossary.digest)
         fitting = [one for one in calibrators if one.encoder == digest]
         retrieval = [one for one in fitting if one.identity is None]
         if not retrieval:
             raise ArtifactsError(
-                f"{folder}: no calibrator was fitted for this encoder. Its confidences would mean "
-                "nothing: fit one with `python -m training.calibration`."
+                f"{folder}: no calibrator was fitted for this encoder and glossary. Their "
+                "confidences would mean nothing: fit one with `python -m training.calibration`."
             )
         if not sound:
             raise ArtifactsError(
@@ -83,7 +86,24 @@ class Artifacts:
                 "Install Pillars anew, or train one with `python -m training.encoder`."
             )
         others = [one for one in fitting if one.identity is not None]
-        return cls(encoder, digest, (retrieval[0], *others))
+        return cls(encoder, glossary, digest, (retrieval[0], *others))
+
+
+def digest_of(folder: Path) -> str:
+    """Names what retrieval is made of: the encoder's weights and the glossary.
+
+    Raises OSError or GlossaryError if one is missing.
+    """
+    return _joined(weights_digest(folder), Glossary.load(folder).digest)
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the encoder alone: vectors are of these weights."""
+    return hashlib.sha256((folder / "encoder" / "model.onnx").read_bytes()).hexdigest()
+
+
+def _joined(weights: str, glossary: str) -> str:
+    return hashlib.sha256(f"{weights} {glossary}".encode()).hexdigest()
 
 
 def _is_sound(encoder: SentenceEncoder, vectors: Mapping[str, Array] | None) -> bool:
@@ -114,7 +134,7 @@ def _vectors(folder: Path, digest: str) -> Mapping[str, Array] | None:
 
 
 def save_vectors(folder: Path, digest: str, vectors: Mapping[str, Array]) -> None:
-    """Keep vectors by text, so that a start need not work them out."""
+    """Keep vectors by text, so that a start need not work them out. `digest`: of the weights."""
     np.savez_compressed(
         folder / "encoder" / "vectors.npz",
         facts=np.array(json.dumps({"encoder": digest})),

@@ -58,7 +58,7 @@ class Weights:
 class Calibrator:
     """Immutable; read it from its file with `load`."""
 
-    encoder: str  # SHA-256 of model.onnx
+    encoder: str  # see artifacts.digest_of
     edition: str
     identity: ModelIdentity | None  # None: for answers of retrieval alone
     described: Weights

@@ -6,20 +6,55 @@ and other spellings of one word are near each other (Cavnar and Trenkle 1994).
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Self
 
 import numpy as np
 
 from mapping.engine.propose import words
 
 _SIZES: Final = (3, 4, 5)
-_NAME_WEIGHT: Final = 2.0  # as in mapping.engine.propose
+NAME_WEIGHT: Final = 2.0  # as in mapping.engine.propose
 # An n-gram that stands in more of the taxonomy's texts than this share tells little and costs most.
 _MOST_TEXTS: Final = 0.2
 
 Bag = Mapping[str, float]
 Array = np.ndarray[Any, Any]
+
+
+class Rarity:
+    """What n-grams weigh: the rarer one is, the more (inverse document frequency)."""
+
+    def __init__(self, known: Mapping[str, float], unseen: float) -> None:
+        """`known`: weights by n-gram; `unseen`: of every other one."""
+        self.known = known
+        self.unseen = unseen
+
+    @classmethod
+    def counted(cls, texts: Collection[Bag]) -> Self:
+        """As rare as in these texts."""
+        frequency = Counter(gram for one in texts for gram in one)
+        total = len(texts)
+        known = {
+            gram: math.log((1 + total) / (1 + count)) + 1 if count <= _MOST_TEXTS * total else 0.0
+            for gram, count in frequency.items()
+        }
+        return cls(known, math.log(1 + total) + 1)
+
+    def of(self, gram: str) -> float:
+        """Weight of an n-gram; 0: it tells nothing."""
+        return self.known.get(gram, self.unseen)
+
+    def norm(self, text: Bag) -> float:
+        """Length of a text's vector of TF-IDF weights."""
+        weights = (count * self.of(gram) for gram, count in text.items())
+        return math.sqrt(math.fsum(weight * weight for weight in weights))
+
+    def vector(self, text: Bag) -> dict[str, float]:
+        """Unit vector of TF-IDF weights; empty if nothing in the text tells anything."""
+        weights = {gram: count * idf for gram, count in text.items() if (idf := self.of(gram))}
+        norm = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
+        return {gram: weight / norm for gram, weight in weights.items()} if norm else {}
 
 
 class LexicalIndex:
@@ -34,13 +69,7 @@ class LexicalIndex:
             name: bag((name, *entry["aliases"]), entry["meaning"])
             for name, entry in taxonomy["labels"].items()
         }
-        frequency = Counter(gram for one in self.labels.values() for gram in one)
-        total = len(self.labels)
-        self._idf = {
-            gram: math.log((1 + total) / (1 + count)) + 1 if count <= _MOST_TEXTS * total else 0.0
-            for gram, count in frequency.items()
-        }
-        self._unseen = math.log(1 + total) + 1
+        self.rarity = Rarity.counted(self.labels.values())
         # N-gram -> numbers of the texts that have it, and their weights.
         self._index: dict[str, tuple[list[int], list[float]]] = {}
         self._packed: dict[str, tuple[Array, Array]] = {}
@@ -50,7 +79,7 @@ class LexicalIndex:
         """Take a text in; its number."""
         number = self._size
         self._size += 1
-        for gram, weight in self._vector(text).items():
+        for gram, weight in self.rarity.vector(text).items():
             numbers, weights = self._index.setdefault(gram, ([], []))
             numbers.append(number)
             weights.append(weight)
@@ -59,7 +88,7 @@ class LexicalIndex:
     def cosines(self, label: str, description: str) -> Array:
         """Cosine of every text, in the order in which they were added. Add none afterwards."""
         scores = np.zeros(self._size)
-        for gram, weight in self._vector(bag((label,), description)).items():
+        for gram, weight in self.rarity.vector(bag((label,), description)).items():
             packed = self._packed.get(gram)
             if packed is None:
                 if gram not in self._index:
@@ -70,28 +99,18 @@ class LexicalIndex:
             scores[packed[0]] += weight * packed[1]
         return np.minimum(scores, 1.0)
 
-    def _vector(self, text: Bag) -> dict[str, float]:
-        """Unit vector of TF-IDF weights."""
-        weights = {
-            gram: count * idf
-            for gram, count in text.items()
-            if (idf := self._idf.get(gram, self._unseen))
-        }
-        norm = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
-        return {gram: weight / norm for gram, weight in weights.items()} if norm else {}
-
 
 def bag(names: Iterable[str], meaning: str) -> dict[str, float]:
     """N-grams with their counts; those of names and aliases count double."""
     found: dict[str, float] = {}
-    for text, weight in (*((name, _NAME_WEIGHT) for name in names), (meaning, 1.0)):
+    for text, weight in (*((name, NAME_WEIGHT) for name in names), (meaning, 1.0)):
         for word in words(text):
-            for gram in _grams(word):
+            for gram in grams_of(word):
                 found[gram] = found.get(gram, 0.0) + weight
     return found
 
 
-def _grams(word: str) -> tuple[str, ...]:
+def grams_of(word: str) -> tuple[str, ...]:
     """N-grams of a word: ` word ` with its ends marked by a space; short words are kept whole."""
     padded = f" {word} "
     found = [

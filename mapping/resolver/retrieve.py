@@ -11,6 +11,7 @@ import numpy as np
 
 from mapping.engine.propose import spelling
 from mapping.engine.types import SAFE, UNKNOWN
+from mapping.resolver.glossary import Glossary
 from mapping.resolver.lexical import LexicalIndex, bag
 from mapping.resolver.texts import DESCRIPTION_CHARS, candidates, query_text
 from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
@@ -24,10 +25,12 @@ FEATURES: Final = (
     "highest lexical cosine with an example of the label",
     "the vendor's label is a name or alias of the label",
     "share of other detectors' files that map this spelling to the label",
+    "highest lexical cosine with an entry of the glossary",
     "no finding",
     "none of these",
     "an Other label",
 )
+_FIXED: Final = FEATURES.index("no finding")  # this and those after it know the answer alone
 _SAME: Final = {SAFE: NOT_A_FINDING, UNKNOWN: NONE_OF_THESE, "unmapped": NONE_OF_THESE}
 
 
@@ -54,15 +57,31 @@ class Retriever:
     """Knows one edition of the taxonomy and the labels that are mapped. Immutable, thread-safe."""
 
     def __init__(
-        self, taxonomy: Mapping[str, Any], known: Iterable[KnownLabel], encoder: Encoder | None
+        self,
+        taxonomy: Mapping[str, Any],
+        known: Iterable[KnownLabel],
+        encoder: Encoder | None,
+        glossary: Glossary | None,
     ) -> None:
-        """Without an encoder its features are 0: for evaluations that bring them along."""
+        """Without an encoder its features are 0: for evaluations that bring them along.
+
+        Without a glossary its feature is 0: for comparisons that do without.
+        """
         texts = candidates(taxonomy)
         self.names = tuple(texts)
         self._number = {name: number for number, name in enumerate(self.names)}
         self._encoder = encoder
         self._known = list(known)
         self._index = LexicalIndex(taxonomy)
+        self._glossary = glossary
+        # Which number of the glossary's answers is which of ours.
+        self._written = _pairs(
+            [
+                (number, self._number[name])
+                for number, name in enumerate(glossary.names if glossary else ())
+                if name in self._number
+            ]
+        )
         self._owners: list[Names] = []  # of each text of the index; empty for the taxonomy's
         # Which text speaks for which answer, as two columns: of the taxonomy, of examples.
         self._of_labels, self._of_examples = self._add_texts()
@@ -116,11 +135,12 @@ class Retriever:
     def features(self, question: LabelQuestion, held_out: Names = frozenset()) -> Array:
         """Labels x FEATURES. `held_out`: detectors whose files are as if they did not exist."""
         found = np.zeros((len(self.names), len(FEATURES)), dtype=np.float32)
-        found[:, 6:] = self._fixed
+        found[:, _FIXED:] = self._fixed
         if self._encoder is not None:
             self._dense(found, question, held_out)
         self._lexical(found, question, held_out)
         self._spellings(found, question, held_out)
+        self._by_glossary(found, question)
         return found
 
     def _dense(self, found: Array, question: LabelQuestion, held_out: Names) -> None:
@@ -154,6 +174,13 @@ class Retriever:
         for name, count in votes.items():
             if name in self._number:
                 found[self._number[name], 5] = count / len(by_file)
+
+    def _by_glossary(self, found: Array, question: LabelQuestion) -> None:
+        """Nothing is held out: entries that a detector file has are not in the glossary."""
+        if self._glossary is not None:
+            description = question.description[:DESCRIPTION_CHARS]
+            near = self._glossary.likeness(question.label, description)
+            found[self._written[:, 1], 6] = near[self._written[:, 0]]
 
 
 def _pairs(numbers: Sequence[tuple[int, int]]) -> Array:

@@ -48,7 +48,9 @@ def main() -> None:
     files = [yaml.safe_load(p.read_text("utf-8")) for p in sorted(folder.glob("detectors/*.yaml"))]
     engine = Engine(Knowledge.from_documents(taxonomy, files, (), ()))
     artifacts = Artifacts.load()
-    retriever = Retriever(taxonomy, known_labels(files, of_entry), artifacts.encoder)
+    retriever = Retriever(
+        taxonomy, known_labels(files, of_entry), artifacts.encoder, artifacts.glossary
+    )
     resolver = Resolver(
         taxonomy=taxonomy,
         retriever=retriever,

@@ -82,7 +82,7 @@ class _Unseen(Retriever):
     """Retrieval of held-out questions alone, without the vendor of each."""
 
     def __init__(self, retrieval: Retrieval, known: Known, asked: Sequence[HeldOut]) -> None:
-        super().__init__(known.taxonomy, (), None)
+        super().__init__(known.taxonomy, (), None, None)
         self._retrieval = retrieval
         self._asked = {one.question: one for one in asked}
 

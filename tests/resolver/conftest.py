@@ -46,7 +46,7 @@ def artifacts() -> Artifacts:
 @pytest.fixture(scope="session")
 def retriever(taxonomy: dict[str, Any], known: list[KnownLabel], artifacts: Artifacts) -> Retriever:
     """Of the shipped knowledge."""
-    return Retriever(taxonomy, known, artifacts.encoder)
+    return Retriever(taxonomy, known, artifacts.encoder, artifacts.glossary)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mapping.resolver.artifacts import SHIPPED, Artifacts, ArtifactsError, save_vectors
+from mapping.resolver.artifacts import (
+    SHIPPED,
+    Artifacts,
+    ArtifactsError,
+    save_vectors,
+    weights_digest,
+)
+from mapping.resolver.glossary import FILE, save
 from mapping.resolver.texts import candidates
 
 Spoil = Callable[[Path], object]
@@ -21,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         for path in (SHIPPED / name).iterdir():
             os.symlink(path, tmp_path / name / path.name)
+    os.symlink(SHIPPED / FILE, tmp_path / FILE)
     return tmp_path
 
 
@@ -58,6 +66,8 @@ def remove(name: str) -> Spoil:
         (cut("encoder/model.onnx", 0), "the encoder cannot be loaded"),
         (cut("encoder/tokenizer.json", 1_000), "the encoder cannot be loaded"),
         (cut("encoder/vectors.npz", 10_000), "the encoder cannot be loaded"),
+        (cut(FILE, 10_000), "glossary.npz: no glossary"),
+        (remove(FILE), "glossary.npz: no glossary"),
         (cut("calibrators/retrieval.json", 100), "retrieval.json holds no calibrator"),
         (remove("calibrators/retrieval.json"), "no calibrator was fitted for this encoder"),
         (lambda folder: shutil.rmtree(folder / "calibrators"), "no calibrator was fitted"),
@@ -85,6 +95,14 @@ def test_another_encoder_has_no_calibrator(folder: Path) -> None:
         Artifacts.load(folder)
 
 
+def test_another_glossary_has_no_calibrator(folder: Path) -> None:
+    path = own(folder / FILE)
+    with np.load(path) as content:
+        save(folder, dict(content) | {"norms": content["norms"] * 2})
+    with pytest.raises(ArtifactsError, match="no calibrator was fitted for this encoder and glos"):
+        Artifacts.load(folder)
+
+
 def test_another_tokenizer_is_noticed(folder: Path) -> None:
     """Words of the vocabulary change places: all loads, and every vector is of another text."""
     import json
@@ -109,10 +127,10 @@ def test_vectors_of_another_encoder_are_not_used(folder: Path) -> None:
     assert np.allclose(found.encoder.encode([text])[0], found.encoder.work_out(text))
 
 
-def test_wrong_vectors_of_this_encoder_are_noticed(folder: Path, artifacts: Artifacts) -> None:
+def test_wrong_vectors_of_this_encoder_are_noticed(folder: Path) -> None:
     (folder / "encoder" / "vectors.npz").unlink()
     wrong = {text: np.eye(384)[0] for text in candidates({"labels": {}}).values()}
-    save_vectors(folder, artifacts.encoder_digest, wrong)
+    save_vectors(folder, weights_digest(SHIPPED), wrong)
     with pytest.raises(ArtifactsError, match="do not belong together"):
         Artifacts.load(folder)
 

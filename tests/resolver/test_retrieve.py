@@ -11,7 +11,7 @@ from mapping.resolver.retrieve import FEATURES, KnownLabel, Retriever, known_lab
 from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING, LabelQuestion
 from taxonomy.agreement import of_entry
 
-COSINE, EXAMPLE, LEXICAL, LEXICAL_EXAMPLE, NAMED, VOTES = range(6)
+COSINE, EXAMPLE, LEXICAL, LEXICAL_EXAMPLE, NAMED, VOTES, WRITTEN = range(7)
 
 
 def column(retriever: Retriever, question: LabelQuestion, feature: int, **more: Any) -> Any:
@@ -49,7 +49,7 @@ def test_files_vote_once_each_and_held_out_ones_not_at_all(
         KnownLabel("b", "MYSTERY", (), "", "", (email,)),
         KnownLabel("c", "other", ("mystery",), "", "", (phone,)),
     ]
-    one = Retriever(taxonomy, known, artifacts.encoder)
+    one = Retriever(taxonomy, known, artifacts.encoder, artifacts.glossary)
     question = LabelQuestion("d", "mystery")
     votes = column(one, question, VOTES)
     assert votes[email] == pytest.approx(2 / 3)
@@ -66,7 +66,10 @@ def test_holding_out_is_as_if_the_file_did_not_exist(
 ) -> None:
     held_out = frozenset(("presidio", "openai-moderation"))
     without = Retriever(
-        taxonomy, [one for one in known if one.detector not in held_out], artifacts.encoder
+        taxonomy,
+        [one for one in known if one.detector not in held_out],
+        artifacts.encoder,
+        artifacts.glossary,
     )
     for label in ("US_SSN", "hate/threatening", "self-harm"):
         question = LabelQuestion("presidio", label, "", "pii")
@@ -78,7 +81,7 @@ def test_holding_out_is_as_if_the_file_did_not_exist(
 def test_without_an_encoder_its_features_are_nothing(
     taxonomy: dict[str, Any], known: list[KnownLabel]
 ) -> None:
-    found = Retriever(taxonomy, known[:50], None).features(LabelQuestion("d", "email"))
+    found = Retriever(taxonomy, known[:50], None, None).features(LabelQuestion("d", "email"))
     assert not found[:, :2].any()
     assert found[:, LEXICAL].any()
 
@@ -95,3 +98,21 @@ def test_known_labels_have_one_answer_for_safe(known: list[KnownLabel]) -> None:
     assert answers.isdisjoint(("OTHER.Safe", "OTHER.Unknown", "unmapped"))
     file = {"detector": "d", "category": "k", "labels": {"X": {"canonical": "OTHER.Safe"}}}
     assert known_labels([file], of_entry) == [KnownLabel("d", "X", (), "", "k", (NOT_A_FINDING,))]
+
+
+def test_the_glossary_speaks_for_its_answers(
+    taxonomy: dict[str, Any], artifacts: Artifacts
+) -> None:
+    question = LabelQuestion("d", "steuernummer", "Tax number that an office gives to a person")
+    with_it = Retriever(taxonomy, (), None, artifacts.glossary)
+    found = column(with_it, question, WRITTEN)
+    assert max(found, key=lambda name: found[name]) == "PII.Identifier.TaxID"
+    assert not any(column(Retriever(taxonomy, (), None, None), question, WRITTEN).values())
+
+
+def test_answers_that_an_edition_lacks_are_left_out(artifacts: Artifacts) -> None:
+    few = {"labels": {"PII.Contact.Email": {"aliases": ["mail"], "meaning": "An address."}}}
+    one = Retriever(few, (), None, artifacts.glossary)
+    found = column(one, LabelQuestion("d", "e-mail address of a customer"), WRITTEN)
+    assert set(found) == {"PII.Contact.Email", NOT_A_FINDING, NONE_OF_THESE}
+    assert found["PII.Contact.Email"] > 0.5

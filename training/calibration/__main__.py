@@ -1,4 +1,4 @@
-"""``python -m training.calibration SCORES OUT``: calibrators from the scores of the folds.
+"""``python -m training.calibration SCORES MODELS``: calibrators from the scores of the folds.
 
 SCORES holds what ``training.encoder folds`` wrote and, for a model, shortlists.npy, letters.npy and
 zero-shot.npy of ``training.lora``.
@@ -16,7 +16,9 @@ from mapping.evaluation.cases import leave_one_out
 from mapping.evaluation.folds import Folds, key_of
 from mapping.evaluation.models import PARTS, choice_of, part_of
 from mapping.evaluation.predictors import Known
+from mapping.resolver.artifacts import digest_of
 from mapping.resolver.calibrate import Array, Calibrator, with_choice
+from mapping.resolver.glossary import Glossary
 from mapping.resolver.prompt import options_for
 from mapping.resolver.retrieve import Retriever, known_labels
 from mapping.resolver.types import Choice, LabelQuestion, ModelIdentity
@@ -33,18 +35,20 @@ def main() -> None:
     """Parse the command line; fit; write."""
     parser = argparse.ArgumentParser(prog="python -m training.calibration", description=__doc__)
     parser.add_argument("scores", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument(
+        "models", type=Path, help="folder that holds the encoder and the glossary to be served"
+    )
     parser.add_argument("--directory", type=Path, default=Path("pillars-detectors"))
     parser.add_argument("--edition", default="2026.11")
-    parser.add_argument("--encoder", required=True, help="SHA-256 of the encoder that is served")
     parser.add_argument("--identity", type=Path, help="JSON of the model that is served")
     options = parser.parse_args()
+    encoder, glossary = digest_of(options.models), Glossary.load(options.models)
     knowledge = read_knowledge(options.directory, options.edition)
     known = Known(knowledge.taxonomy, knowledge.detectors)
     dataset = encoder_dataset(knowledge)
     arrays = _arrays(options.scores)
     keys = [key_of(one.detector, one.label) for one in dataset.examples]
-    kept = options.out / "folds" / "folds.npz"
+    kept = options.models / "folds" / "folds.npz"
     kept.parent.mkdir(parents=True, exist_ok=True)
     Folds(list(dataset.texts), keys, arrays).save(kept)
     arrays = dict(Folds.load(kept).arrays)  # rounded, as they will be read
@@ -53,11 +57,13 @@ def main() -> None:
         identities["model"] = ModelIdentity(**json.loads(options.identity.read_text("utf-8")))
     for name, identity in identities.items():
         letters = None if identity is None else arrays["letters"]
-        asked = questions(known, dataset, arrays, letters)
+        asked = questions(known, dataset, arrays, letters, glossary)
         for part in (None, *range(PARTS)):
             suffix = "" if part is None else f"-without-{part}"
             path = (
-                options.out / ("calibrators" if part is None else "folds") / f"{name}{suffix}.json"
+                options.models
+                / ("calibrators" if part is None else "folds")
+                / f"{name}{suffix}.json"
             )
             if path.exists():
                 continue
@@ -67,7 +73,7 @@ def main() -> None:
                 for both in asked
             )
             made = Calibrator(
-                options.encoder, options.edition, identity, described, bare, SEVERAL, dataset.digest
+                encoder, options.edition, identity, described, bare, SEVERAL, dataset.digest
             )
             path.parent.mkdir(exist_ok=True)
             made.save(path)
@@ -96,10 +102,16 @@ def _arrays(folder: Path) -> dict[str, Array]:
 
 
 def questions(
-    known: Known, dataset: Dataset, arrays: dict[str, Array], letters: Array | None
+    known: Known,
+    dataset: Dataset,
+    arrays: dict[str, Array],
+    letters: Array | None,
+    glossary: Glossary,
 ) -> tuple[list[Asked], list[Asked]]:
     """Every label, described and alone, as models saw it that did not know its detector."""
-    retriever = Retriever(known.taxonomy, known_labels(known.detectors.values(), of_entry), None)
+    retriever = Retriever(
+        known.taxonomy, known_labels(known.detectors.values(), of_entry), None, glossary
+    )
     found: tuple[list[Asked], list[Asked]] = ([], [])
     for row, (one, case) in enumerate(
         zip(dataset.examples, leave_one_out(known.detectors.values()), strict=True)

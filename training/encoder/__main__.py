@@ -5,10 +5,10 @@ folds    trains encoders without some vendors each and writes the out-of-fold sc
 final    trains on everything and writes the weights that differ from the published ones
 export   turns those into what the service runs
 vectors  works out the texts of the shipped knowledge beforehand, beside an exported encoder
+glossary packs the glossary for retrieval, beside an exported encoder
 """
 
 import argparse
-import hashlib
 import json
 import time
 from dataclasses import asdict, replace
@@ -34,11 +34,12 @@ def main() -> None:
     export.add_argument("weights", type=Path, help="encoder.npz")
     export.add_argument("--base", type=Path, required=True, help="folder of the published model")
     export.add_argument("--out", type=Path, required=True, help="folder to write to")
-    vectors = steps.add_parser("vectors")
-    vectors.set_defaults(work=_vectors)
-    vectors.add_argument("models", type=Path, help="folder with encoder/ in it")
-    vectors.add_argument("--directory", type=Path, default=Path("pillars-detectors"))
-    vectors.add_argument("--edition", default="2026.11")
+    for name, work in (("vectors", _vectors), ("glossary", _glossary)):
+        step = steps.add_parser(name)
+        step.set_defaults(work=work)
+        step.add_argument("models", type=Path, help="folder with encoder/ in it")
+        step.add_argument("--directory", type=Path, default=Path("pillars-detectors"))
+        step.add_argument("--edition", default="2026.11")
     for name, work in (("data", _data), ("folds", _folds), ("final", _final)):
         step = steps.add_parser(name)
         step.set_defaults(work=work)
@@ -78,7 +79,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _vectors(options: argparse.Namespace) -> None:
-    from mapping.resolver.artifacts import save_vectors
+    from mapping.resolver.artifacts import save_vectors, weights_digest
     from mapping.resolver.encoder import SentenceEncoder
     from mapping.resolver.retrieve import known_labels, text_of
     from mapping.resolver.texts import candidates
@@ -91,9 +92,22 @@ def _vectors(options: argparse.Namespace) -> None:
     texts = list(dict.fromkeys(texts))
     folder = options.models / "encoder"
     rows = SentenceEncoder(folder, threads=2).encode(texts)
-    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
-    save_vectors(options.models, digest, dict(zip(texts, rows, strict=True)))
+    save_vectors(
+        options.models, weights_digest(options.models), dict(zip(texts, rows, strict=True))
+    )
     _say(f"{len(texts)} vectors")
+
+
+def _glossary(options: argparse.Namespace) -> None:
+    from mapping.resolver.glossary import Entry, Glossary, packed, save
+    from mapping.resolver.lexical import LexicalIndex
+    from training.datasets.sources import encoder_dataset, read_knowledge
+
+    known = read_knowledge(options.directory, options.edition)
+    written = encoder_dataset(known).written
+    entries = [Entry(one.label, one.description, one.answers) for one in written]
+    save(options.models, packed(entries, LexicalIndex(known.taxonomy).rarity))
+    _say(f"{len(entries)} entries, {Glossary.load(options.models).digest}")
 
 
 def _profile(options: argparse.Namespace) -> Profile:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from mapping.evaluation.cases import Question
 from mapping.evaluation.folds import Folds, FoldsError
+from mapping.resolver.glossary import Glossary
 from mapping.resolver.retrieve import Array, Encoder, KnownLabel, Retriever
 from training.held_out.questions import HeldOut
 
@@ -29,11 +30,12 @@ class Retrieval:
         known: Sequence[KnownLabel],
         vendors: Mapping[str, str],
         encoder: Encoder,
+        glossary: Glossary,
         folds: Folds | None,
     ) -> None:
         """`vendors`: by detector, of the known labels' files; without one: the detector itself."""
-        self._served = Retriever(taxonomy, known, encoder)
-        self._lexical = Retriever(taxonomy, known, None)
+        self._served = Retriever(taxonomy, known, encoder, glossary)
+        self._lexical = Retriever(taxonomy, known, None, glossary)
         self._folds = folds if folds is not None and folds.names == self._served.names else None
         self._of_vendor: dict[str, frozenset[str]] = {}
         for vendor in set(vendors.values()):

@@ -112,6 +112,7 @@ def retrieval_of(artifacts: Artifacts, known: Known, folds: Folds | None) -> Ret
         known_labels(known.detectors.values(), of_entry),
         vendors,
         artifacts.encoder,
+        artifacts.glossary,
         folds,
     )
 

@@ -89,8 +89,9 @@ def _resolver(
 ) -> Resolver:
     known = Known(documents.taxonomy, {file["detector"]: file for file in documents.detectors})
     retriever = Retriever(
-        known.taxonomy, known_labels(known.detectors.values(), of_entry), artifacts.encoder
-    )
+        known.taxonomy, known_labels(known.detectors.values(), of_entry), artifacts.encoder,
+        artifacts.glossary,
+    )  # fmt: skip
     return Resolver(
         taxonomy=known.taxonomy,
         retriever=retriever,

@@ -13,6 +13,8 @@ import numpy as np
 from mapping.evaluation.cases import UNMAPPED, Case, Question
 from mapping.evaluation.models import answered
 from mapping.evaluation.report import Report
+from mapping.resolver.glossary import Entry, Glossary, packed
+from mapping.resolver.lexical import LexicalIndex
 from mapping.resolver.retrieve import FEATURES, KnownLabel, Retriever
 from mapping.resolver.types import NONE_OF_THESE
 from training.lora.folds import fold_of
@@ -138,6 +140,7 @@ class Comparison:
             [KnownLabel(one.detector, one.label, one.aliases, one.description, one.category,
                         one.answers) for one in examples],
             None,
+            self._glossary(),
         )  # fmt: skip
         groups = self.known.groups()
         hidden = {
@@ -152,6 +155,14 @@ class Comparison:
                 found[row, variant] = retriever.features(question, hidden[groups[row]])
         np.save(path, found)
         return found
+
+    def _glossary(self) -> Glossary | None:
+        """What the data set has of it."""
+        written = self.known.dataset.written
+        if not written:
+            return None
+        entries = [Entry(one.label, one.description, one.answers) for one in written]
+        return Glossary(packed(entries, LexicalIndex(self.known.taxonomy).rarity), "")
 
     def judge(self, answers: Answers, variant: int) -> "Judged":
         """The figures of one variant."""
