@@ -68,8 +68,15 @@ else:
     _start_servers()
     django.setup()  # before the test modules, which import models
 
+from tests.support.sharing import share_out  # noqa: E402 - as all that may import models
+
 ACME, GLOBEX, SPARE = "acme", "globex", "initech"
 PASSWORD = "a long enough test password"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group and order the tests for several workers; one alone takes the same order."""
+    share_out(items)
 
 
 @dataclass(frozen=True)
