@@ -21,6 +21,7 @@ import pytest
 _BASE = Path(tempfile.mkdtemp(prefix="pillars-test-"))
 _BASE.chmod(0o711)  # PostgreSQL runs as another user when the tests run as root
 _servers: list[Any] = []
+_tools: dict[str, Path] = {}  # of the embedded PostgreSQL: others may refuse another server
 
 
 def _hands_the_tests_out() -> bool:
@@ -37,6 +38,7 @@ def _start_servers() -> None:
         postgres = EmbeddedPostgres(_BASE / "pg", durable=False)
         postgres.start()
         _servers.append(postgres)
+        _tools["pg_dump"] = postgres.tool("pg_dump")
         os.environ["DATABASE_URL"] = postgres.url
     if "REDIS_URL" not in os.environ:
         broker = EmbeddedBroker(_BASE / "broker")
@@ -114,12 +116,14 @@ def _make_tenant(slug: str, name: str) -> None:
     from access.users.services import ensure_user
     from tenants.context import tenant_context
     from tenants.models import Tenant
-    from tenants.services import create_tenant, provision_tenant
+    from tenants.services import create_tenant
+    from tests.support import schemas
 
     if Tenant.objects.filter(slug=slug).exists():
         return
-    tenant = create_tenant(slug=slug, name=name, actor="system:tests")
-    tenant = provision_tenant(tenant_id=tenant.id)
+    tenant = schemas.set_up(create_tenant(slug=slug, name=name, actor="system:tests"))
+    if slug == ACME and "pg_dump" in _tools:
+        schemas.remember(tenant.schema_name, _tools["pg_dump"])
     with tenant_context(tenant):
         for login, role in (("admin", ADMINISTRATOR), ("officer", COMPLIANCE_OFFICER)):
             ensure_user(username=login, password=PASSWORD, role=role, actor="system:tests")

@@ -15,8 +15,8 @@ from django.db import connection
 
 from mapping.models import MigratedLabels, MigrationRun, RunState
 from tenants.context import tenant_context
-from tenants.services import provision_tenant
 from tests.support.editions import NEW, OLD, SAMPLES, plant
+from tests.support.schemas import set_up
 
 EVENTS = 100_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def expected(*, inverted: bool) -> dict[str, int]:
 def test_applied_killed_resumed_verified_inverted(new_tenant: Callable[..., Any]) -> None:
     tenant, neighbour = new_tenant(), new_tenant()
     for one in (tenant, neighbour):
-        provision_tenant(tenant_id=one.id)
+        set_up(one)
     plant(tenant, EVENTS)
     plant(neighbour, 100)
     before = events_digest(tenant)

@@ -18,10 +18,10 @@ from taxonomy.loading import editions_of
 from taxonomy.models import KnowledgeRelease
 from tenants.context import public_context, tenant_context
 from tenants.models import Tenant
-from tenants.services import provision_tenant
 from tests.conftest import DemoTenant
 from tests.support.knowledge import version_of
 from tests.support.releases import second_release
+from tests.support.schemas import set_up
 from tests.support.threads import together
 
 ANN = "user:ann"
@@ -58,7 +58,7 @@ def _delete(*rows: Model) -> None:
 @pytest.fixture
 def tenant(new_tenant: Callable[..., Tenant]) -> Tenant:
     """A tenant of this test alone."""
-    return provision_tenant(tenant_id=new_tenant().id)
+    return set_up(new_tenant())
 
 
 def severity(tenant: Tenant) -> str:

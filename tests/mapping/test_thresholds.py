@@ -23,6 +23,7 @@ from mapping.thresholds import (
 from pillars.config import PillarsConfig
 from tenants.context import tenant_context
 from tests.conftest import DemoTenant
+from tests.support.schemas import set_up
 from tests.support.threads import apart, together
 
 ANN = "user:ann"
@@ -190,9 +191,7 @@ def test_the_file_is_the_lower_layer(settings: Any) -> None:
 @pytest.fixture
 def tenant(new_tenant: Callable[..., Any]) -> Any:
     """A tenant of this test alone, set up and committed."""
-    from tenants.services import provision_tenant
-
-    return provision_tenant(tenant_id=new_tenant().id)
+    return set_up(new_tenant())
 
 
 class TestInAProcess:

@@ -125,12 +125,12 @@ def lasting_tenant(django_db_setup: None, django_db_blocker: Any) -> Iterator[An
     from django.db import connection
 
     from tenants.models import Tenant
-    from tenants.services import create_tenant, provision_tenant
+    from tenants.services import create_tenant
+    from tests.support.schemas import set_up
 
     with django_db_blocker.unblock():
         slug = f"r{uuid.uuid4().hex[:10]}"
-        tenant = create_tenant(slug=slug, name="Lasting Ltd", actor="system:tests")
-        tenant = provision_tenant(tenant_id=tenant.id)
+        tenant = set_up(create_tenant(slug=slug, name="Lasting Ltd", actor="system:tests"))
         try:
             yield tenant
         finally:

@@ -18,9 +18,9 @@ from mapping.review.sweep import start_anew, sweep
 from pillars import queue
 from tenants.context import tenant_context
 from tenants.models import Tenant
-from tenants.services import provision_tenant
 from tests.conftest import DemoTenant
 from tests.support.reviews import ago, event, finding, keep
+from tests.support.schemas import set_up
 from tests.support.threads import apart, together
 
 
@@ -222,7 +222,7 @@ class TestOnceAndOnceOnly:
 @pytest.fixture
 def own(new_tenant: Callable[..., Tenant]) -> Tenant:
     """A tenant of this test alone, committed."""
-    return provision_tenant(tenant_id=new_tenant().id)
+    return set_up(new_tenant())
 
 
 class TestAtTheSameTime:
