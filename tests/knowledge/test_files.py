@@ -39,11 +39,13 @@ PARTS = {
     ),
 }
 ISO_THEMES = {"A.5": 37, "A.6": 8, "A.7": 14, "A.8": 34}
+# Ten times as fast where PyYAML has been built with it: these files are read while tests are found.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SOC2_CATEGORIES = {"CC": 33, "A": 3, "C": 2, "PI": 5, "P": 18}
 
 
 def load(path: Path) -> dict[str, Any]:
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
     assert isinstance(document, dict), path
     return document
 
