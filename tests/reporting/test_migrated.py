@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,16 +9,15 @@ import pytest
 from mapping import editions
 from mapping.models import Direction
 from tenants.context import tenant_context
-from tests.conftest import DemoTenant
-from tests.reporting.conftest import event
+from tests.reporting.conftest import MadeReport, event, made_report, store
 from tests.support.editions import NEW, OLD, finding
 
 pytestmark = pytest.mark.django_db
 DAY = "2026-10-05T10:00:00"
 
 
-@pytest.fixture
-def report(acme: DemoTenant, add_events: Callable[..., None], make_report: Any) -> Any:
+@pytest.fixture(scope="module")
+def report(lasting_tenant: Any) -> MadeReport:
     """Six events of the old edition, one of them with two labels that become one, and a new one."""
 
     def old(detector: str, *findings: tuple[str, str]) -> dict[str, Any]:
@@ -27,8 +25,8 @@ def report(acme: DemoTenant, add_events: Callable[..., None], make_report: Any) 
         found = [finding(*names) for names in findings]
         return event(DAY, detector, labels, findings=found, taxonomy_version=OLD)
 
-    add_events(
-        acme.tenant,
+    store(
+        lasting_tenant,
         old("presidio", ("CREDIT_CARD", "PII.Identifier.CreditCard")),
         old("presidio", ("CREDIT_CARD", "PII.Identifier.CreditCard")),
         event(DAY, "presidio", ["PII.Financial.CreditCard"]),
@@ -37,13 +35,13 @@ def report(acme: DemoTenant, add_events: Callable[..., None], make_report: Any) 
         old("presidio", ("EMAIL", "PII.Contact.Email")),
         event(DAY, "nobody", ["OTHER.Unknown"], decision="fallback", taxonomy_version=OLD),
     )
-    with tenant_context(acme.tenant):
+    with tenant_context(lasting_tenant):
         run = editions.start_run(old=OLD, new=NEW, direction=Direction.APPLY, actor="user:x")
         editions.carry_on(run_id=run.pk)
-    return make_report(acme.tenant, "soc2", "2026-10-01", "2026-10-31")
+    return made_report(lasting_tenant, "soc2", "2026-10-01", "2026-10-31")
 
 
-def test_events_count_once_by_the_label_shown(report: Any) -> None:
+def test_events_count_once_by_the_label_shown(report: MadeReport) -> None:
     document = report.document
     assert document["summary"]["events"] == 7
     assert document["totals"]["by_outcome"]["unknown"] == 1
@@ -56,7 +54,7 @@ def test_events_count_once_by_the_label_shown(report: Any) -> None:
             assert row["events"] <= control["events"]
 
 
-def test_lineage_has_both_labels(report: Any) -> None:
+def test_lineage_has_both_labels(report: MadeReport) -> None:
     lineage = {(row["given"], row["became"]): row for row in report.document["lineage"]}
     assert {pair: row["events"] for pair, row in lineage.items()} == {
         ("PII.Identifier.CreditCard", "PII.Financial.CreditCard"): 2,
@@ -70,7 +68,7 @@ def test_lineage_has_both_labels(report: Any) -> None:
         assert (row["given_taxonomy"], row["taxonomy"], row["plan"]) == (OLD, NEW, "2026.11.1")
 
 
-def test_a_label_says_where_its_events_came_from(report: Any) -> None:
+def test_a_label_says_where_its_events_came_from(report: MadeReport) -> None:
     control = next(
         c for c in report.document["controls"]
         if any(row["label"] == "PII.Financial.CreditCard" for row in c["labels"])
@@ -83,13 +81,13 @@ def test_a_label_says_where_its_events_came_from(report: Any) -> None:
     assert "PII.Financial.CreditCard<PII.Identifier.CreditCard@2025.09=2" in line["migrated_from"]
 
 
-def test_a_note_says_so(report: Any) -> None:
+def test_a_note_says_so(report: MadeReport) -> None:
     notes = {note["code"]: note["text"] for note in report.document["notes"]}
     assert notes["labels_migrated"].startswith("6 events were given labels of taxonomy 2025.09")
     assert "labels_not_in_taxonomy" not in notes
 
 
-def test_the_page_lists_them(report: Any) -> None:
+def test_the_page_lists_them(report: MadeReport) -> None:
     from django.template.loader import render_to_string
 
     from reporting.render_pdf import _context
@@ -101,7 +99,7 @@ def test_the_page_lists_them(report: Any) -> None:
     assert "HARM.VIOLENCE.Sexual" in html
 
 
-def test_the_document_follows_its_schema(report: Any) -> None:
+def test_the_document_follows_its_schema(report: MadeReport) -> None:
     import json
     from pathlib import Path
 
