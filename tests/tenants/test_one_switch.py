@@ -1,6 +1,7 @@
 """Nothing but tenants.context may switch the connection to another tenant."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,22 @@ OURS = [
 ]
 
 
+@cache
+def read(path: Path) -> tuple[list[int], list[int]]:
+    """Lines of a file that switch tenants, and lines where coroutines begin."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    switches = [n.lineno for n in nodes if isinstance(n, ast.Attribute) and n.attr in SWITCHES]
+    return switches, [n.lineno for n in nodes if isinstance(n, ast.AsyncFunctionDef)]
+
+
 @pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_context_module_switches_tenants(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and node.attr in SWITCHES
-    ]
+    found, _ = read(path)
     assert not found, f"{path}:{found[0]} switches tenants by itself: use tenants.context"
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_coroutines(path: Path) -> None:
     """In async code the ORM runs on another connection than the one that was switched."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+    _, found = read(path)
+    assert not found
