@@ -70,6 +70,11 @@ def _base64(raw: bytes) -> Iterator[bytes]:
         yield core.replace(b"+", b"-").replace(b"/", b"_")
 
 
+def _shortest(found: set[bytes]) -> set[bytes]:
+    """Without those that hold another one: where they stand, the other one is found."""
+    return {one for one in found if not any(other in one for other in found - {one})}
+
+
 @dataclass(frozen=True)
 class Sighting:
     """A canary where none may be."""
@@ -84,11 +89,12 @@ class Search:
 
     def __init__(self, canaries: dict[str, tuple[str, tuple[str, ...]]]) -> None:
         self._needles = sorted(
-            {(form, name)
-             for name, (text, parts) in canaries.items()
-             for part in (text, *parts)
-             for form in forms(part) | forms(part.lower())}
-        )  # fmt: skip
+            (form, name)
+            for name, (text, parts) in canaries.items()
+            for form in _shortest(
+                {form for part in (text, *parts) for form in forms(part) | forms(part.lower())}
+            )
+        )
         self.searched = 0
 
     def look(self, place: str, content: bytes) -> Iterator[Sighting]:
