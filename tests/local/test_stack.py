@@ -84,6 +84,7 @@ def make_stack(place: Path) -> Iterator[Callable[..., Stack]]:
         assert stack.processes() == []
 
 
+@pytest.mark.alone
 def test_up_shows_the_demo_once_and_recovers_from_a_kill(
     make_stack: Callable[..., Stack],
 ) -> None:

@@ -1,10 +1,15 @@
 """How the tests are shared out among workers."""
 
-from tests.support.sharing import LONGEST, TESTS, TOGETHER, group_of
+from tests.support.sharing import ALONE_IN, LONGEST, TESTS, TOGETHER, group_of
 
 
 def test_what_is_named_exists() -> None:
-    assert [name for name in (*LONGEST, *TOGETHER) if not (TESTS / name).exists()] == []
+    assert [name for name in (*LONGEST, *TOGETHER, *ALONE_IN) if not (TESTS / name).exists()] == []
+
+
+def test_the_makefile_looks_for_tests_that_run_alone_where_they_may_be() -> None:
+    words = (TESTS.parent / "Makefile").read_text("utf-8")
+    assert f"pytest -m alone {' '.join(f'tests/{folder}' for folder in ALONE_IN)}\n" in words
 
 
 def test_a_file_stays_together_and_so_do_the_browser_tests() -> None:

@@ -18,7 +18,7 @@ from deploy.local.processes import random_port
 from deploy.local.state import REPOSITORY, Settings, StateDir, read_json
 from tests.support.stack import OwnStack, Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 LIMIT_SECONDS = 2.0
 
 
