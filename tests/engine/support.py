@@ -81,7 +81,7 @@ def check(result: MappingResult) -> None:
     assert all(0.0 <= score <= 1.0 for score in result.scores.values())
     assert 0.0 <= result.confidence <= 1.0
     assert result.notes is None or len(result.notes) <= 500
-    assert list(result.controls) == sorted(set(result.controls))
+    check_controls(result.controls)
     for finding in result.findings:
         assert finding.canonical in result.taxonomy
         assert finding.count >= 1
@@ -93,7 +93,14 @@ def check(result: MappingResult) -> None:
     if result.decision == "safe":
         assert result.taxonomy == ("OTHER.Safe",)
         assert (result.findings, result.severity, result.controls) == ((), "none", ())
-    json.dumps(result, allow_nan=False).encode("utf-8")
+    json.dumps(result._replace(controls=()), allow_nan=False).encode("utf-8")
+
+
+@cache
+def check_controls(controls: tuple[str, ...]) -> None:
+    """A part of `check`, once for all answers with the same: most of an answer is its controls."""
+    assert list(controls) == sorted(set(controls))
+    json.dumps(controls, allow_nan=False).encode("utf-8")
 
 
 def golden(name: str) -> list[dict[str, Any]]:
