@@ -41,7 +41,7 @@ manage: ## Run manage.py against the running stack: make manage ARGS="tenant lis
 test: install ## Run the tests, real Postgres and broker included: make test ARGS="-k name"
 	@$(VENV)/bin/python -m deploy.local system
 ifeq ($(ARGS),)
-	$(VENV)/bin/python -m pytest -m 'not alone' -n 2 --dist loadgroup --no-loadscope-reorder
+	$(VENV)/bin/python -m pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/python -m pytest -m alone tests/stack tests/local
 else
 	$(VENV)/bin/python -m pytest $(ARGS)

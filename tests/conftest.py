@@ -77,7 +77,7 @@ PASSWORD = "a long enough test password"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group and order the tests for several workers; one alone takes the same order."""
+    """Order the tests for several workers; one alone takes the same order."""
     share_out(items)
 
 

@@ -1,7 +1,7 @@
-"""How the tests are shared out among the workers of pytest-xdist (`--dist loadgroup`).
+"""How the tests are shared out among workers (`--dist loadfile --no-loadscope-reorder`).
 
-A file stays together, because its tests share tenants, servers and models that it made; so do the
-browser tests, which share one stack. Workers take one after another, in the order made here.
+A file stays together, because its tests share tenants, servers and models that it made. Workers
+take one file after another, in the order made here.
 """
 
 from pathlib import Path
@@ -11,10 +11,8 @@ import pytest
 TESTS = Path(__file__).parents[1]
 # Where tests may be marked `alone`: the Makefile names these, to find them without reading all.
 ALONE_IN = ("stack", "local")
-# Whole folders that share what is dear to make.
-TOGETHER = ("browser",)
-# What takes longest is begun first, so that no worker is left with it in the end. A file that is
-# missing here costs time, nothing else. Seen with: pytest --durations=40 --durations-min=1
+# Files and folders that take longest: begun first, so that no worker is left with one in the end.
+# One that is missing here costs time, nothing else. See: pytest --durations=40 --durations-min=1
 LONGEST = (
     "browser",
     "privacy/test_canaries.py",
@@ -34,19 +32,17 @@ LONGEST = (
 
 
 def share_out(items: list[pytest.Item]) -> None:
-    """Name each test's group, and bring the longest to the front; the rest keeps its order."""
+    """Bring the longest to the front; the rest keeps its order."""
     for item in items:
         if item.get_closest_marker("alone") and item.path.parent.name not in ALONE_IN:
             raise pytest.UsageError(
                 f"{item.nodeid} is marked `alone`: see tests/support/sharing.py"
             )
-        item.add_marker(pytest.mark.xdist_group(group_of(item.path)))
     rank = {group: place for place, group in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(group_of(item.path), len(rank)))
 
 
 def group_of(path: Path) -> str:
-    """The group of a file of tests."""
+    """A file's name in LONGEST; the browser tests, which share a stack, have one name."""
     name = path.relative_to(TESTS).as_posix()
-    folder = name.partition("/")[0]
-    return folder if folder in TOGETHER else name
+    return "browser" if name.startswith("browser/") else name
