@@ -20,6 +20,7 @@ from mapping.evaluation.report import answer_of
 from mapping.evaluation.run import BASELINES, LEARNING, HoldOut, evaluate
 from mapping.evaluation.strata import stratum
 from mapping.resolver.artifacts import SHIPPED
+from mapping.resolver.glossary import Glossary
 from taxonomy.documents import read_documents
 from taxonomy.validation import newest_taxonomy
 
@@ -43,7 +44,7 @@ def test_the_page_says_what_the_files_give(
 
 @pytest.fixture(scope="module")
 def unseen(known: Known) -> Unseen:
-    return Unseen(known, Folds.load(SHIPPED / "folds" / "folds.npz"))
+    return Unseen(known, Folds.load(SHIPPED / "folds" / "folds.npz"), Glossary.load(SHIPPED))
 
 
 def test_every_label_is_a_case_but_for_other_spellings(known: Known) -> None:
@@ -207,4 +208,4 @@ def test_other_labels_than_those_scored_are_refused(known: Known) -> None:
     labels.pop("PII.Contact.Email")
     other = Known({**known.taxonomy, "labels": labels}, known.detectors)
     with pytest.raises(FoldsError, match="other labels than the models were scored on"):
-        Unseen(other, Folds.load(SHIPPED / "folds" / "folds.npz"))
+        Unseen(other, Folds.load(SHIPPED / "folds" / "folds.npz"), Glossary.load(SHIPPED))

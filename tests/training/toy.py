@@ -1,6 +1,7 @@
 """Models and data of toy size: real architectures with random weights, tokenizers of their own."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,20 @@ def _texts() -> list[str]:
     ]
 
 
+def _word_pieces() -> dict[str, int]:
+    """Every word and letter. A trainer would break ties otherwise in each process."""
+    words = sorted({word for text in _texts() for word in re.findall(r"[a-z0-9]+", text.lower())})
+    letters_of = sorted({letter for word in words for letter in word})
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words, *letters_of,
+              *(f"##{letter}" for letter in letters_of)]  # fmt: skip
+    return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+
+
 def write_encoder(folder: Path) -> None:
     """A BERT of one layer."""
-    whole = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    whole = Tokenizer(models.WordPiece(_word_pieces(), unk_token="[UNK]"))
     whole.normalizer = normalizers.BertNormalizer(lowercase=True)
     whole.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    whole.train_from_iterator(
-        _texts(), trainers.WordPieceTrainer(vocab_size=600, special_tokens=special)
-    )
     whole.post_processor = processors.TemplateProcessing(
         "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)]
     )
