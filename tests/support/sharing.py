@@ -15,10 +15,13 @@ ALONE_IN = ("stack", "local")
 # One that is missing here costs time, nothing else. See: pytest --durations=40 --durations-min=1
 LONGEST = (
     "browser",
+    "engine/test_privacy.py",
     "privacy/test_canaries.py",
     "training/test_lora_folds.py",
     "isolation/test_matrix.py",
+    "evaluation/test_evaluation.py",
     "local/test_stack.py",
+    "engine/test_fuzz.py",
     "stack/test_failures.py",
     "training/test_evaluate_server.py",
     "training/test_chain.py",
