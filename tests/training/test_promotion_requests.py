@@ -10,6 +10,7 @@ import pgtrigger
 import pytest
 from django.utils import timezone
 
+from audit.models import AuditEntry
 from tests.support import model_versions as made
 from tests.support.threads import together
 from tests.training.conftest import FolderServer, use_training_folder
@@ -105,6 +106,7 @@ def people(committed: None) -> Iterator[tuple[Any, Any]]:
             PromotionRequest, ServingChoice, ModelApproval, ModelTransition, ModelVersion,
         ):  # fmt: skip
             model._default_manager.all().delete()
+        AuditEntry.objects.filter(action__startswith="model_version.").delete()
         User.objects.filter(username__in=names).delete()
 
 
