@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from deploy.local.parts import service_environment
-from deploy.local.processes import random_port
+from deploy.local.processes import random_port, wait_until
 from deploy.local.state import REPOSITORY, Settings, StateDir, read_json
 from tests.support.stack import OwnStack, Stack
 
@@ -54,6 +54,8 @@ class Web:
         self.seen.clear()
         self._thread = threading.Thread(target=self._ask_on, daemon=True)
         self._thread.start()
+        # A server that is new loads its models before its first answer.
+        assert wait_until(lambda: bool(self.seen), 60)
         return self
 
     def __exit__(self, *_exception: object) -> None:
