@@ -47,14 +47,20 @@ class Rarity:
 
     def norm(self, text: Bag) -> float:
         """Length of a text's vector of TF-IDF weights."""
-        weights = (count * self.of(gram) for gram, count in text.items())
-        return math.sqrt(math.fsum(weight * weight for weight in weights))
+        return _length(self._weights(text))
 
     def vector(self, text: Bag) -> dict[str, float]:
         """Unit vector of TF-IDF weights; empty if nothing in the text tells anything."""
-        weights = {gram: count * idf for gram, count in text.items() if (idf := self.of(gram))}
-        norm = math.sqrt(math.fsum(weight * weight for weight in weights.values()))
+        weights = self._weights(text)
+        norm = _length(weights)
         return {gram: weight / norm for gram, weight in weights.items()} if norm else {}
+
+    def _weights(self, text: Bag) -> dict[str, float]:
+        return {gram: count * idf for gram, count in text.items() if (idf := self.of(gram))}
+
+
+def _length(weights: Bag) -> float:
+    return math.sqrt(math.fsum(weight * weight for weight in weights.values()))
 
 
 class LexicalIndex:

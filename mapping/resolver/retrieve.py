@@ -30,6 +30,7 @@ FEATURES: Final = (
     "none of these",
     "an Other label",
 )
+_WRITTEN: Final = FEATURES.index("highest lexical cosine with an entry of the glossary")
 _FIXED: Final = FEATURES.index("no finding")  # this and those after it know the answer alone
 _SAME: Final = {SAFE: NOT_A_FINDING, UNKNOWN: NONE_OF_THESE, "unmapped": NONE_OF_THESE}
 
@@ -180,7 +181,7 @@ class Retriever:
         if self._glossary is not None:
             description = question.description[:DESCRIPTION_CHARS]
             near = self._glossary.likeness(question.label, description)
-            found[self._written[:, 1], 6] = near[self._written[:, 0]]
+            found[self._written[:, 1], _WRITTEN] = near[self._written[:, 0]]
 
 
 def _pairs(numbers: Sequence[tuple[int, int]]) -> Array:

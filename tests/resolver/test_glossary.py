@@ -10,6 +10,7 @@ from mapping.resolver.artifacts import SHIPPED
 from mapping.resolver.glossary import FILE, Entry, Glossary, GlossaryError, packed, save
 from mapping.resolver.lexical import LexicalIndex, bag
 from training.datasets.sources import encoder_dataset, read_knowledge
+from training.datasets.written import pack
 
 KNOWLEDGE = Path(__file__).parents[2] / "pillars-detectors"
 ENTRIES = [
@@ -74,9 +75,7 @@ def test_the_same_entries_give_the_same_file(
 def test_the_shipped_file_holds_the_glossary() -> None:
     """Made anew by `python -m training.encoder glossary`; the calibrators must be fitted then."""
     knowledge = read_knowledge(KNOWLEDGE, "2026.11")
-    written = encoder_dataset(knowledge).written
-    entries = [Entry(one.label, one.description, one.answers) for one in written]
-    made = packed(entries, LexicalIndex(knowledge.taxonomy).rarity)
+    made = pack(encoder_dataset(knowledge).written, knowledge.taxonomy)
     with np.load(SHIPPED / FILE) as shipped:
         assert set(shipped.files) == set(made)
         for name, array in made.items():

@@ -12,6 +12,8 @@ from typing import Any, Final
 import yaml
 
 from mapping.engine.propose import spelling
+from mapping.resolver.glossary import Array, Entry, packed
+from mapping.resolver.lexical import LexicalIndex
 from mapping.resolver.types import NONE_OF_THESE, NOT_A_FINDING
 from training.datasets.categories import ANY, category_of
 from training.encoder.build import answers_of
@@ -59,6 +61,12 @@ def _example(label: str, description: str, answers: tuple[str, ...]) -> Example:
         category = ANY[hashlib.sha256(label.encode()).digest()[0] % len(ANY)]
     detector = f"{VENDOR}-{branch.lower().replace('.', '-').replace('_', '-')}"
     return Example(detector, VENDOR, category, label, (), description, answers)
+
+
+def pack(written: Iterable[Example], taxonomy: Mapping[str, Any]) -> dict[str, Array]:
+    """As retrieval searches it (mapping.resolver.glossary), n-grams weighed by an edition."""
+    entries = [Entry(one.label, one.description, one.answers) for one in written]
+    return packed(entries, LexicalIndex(taxonomy).rarity)
 
 
 def unseen(

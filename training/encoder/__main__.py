@@ -99,15 +99,14 @@ def _vectors(options: argparse.Namespace) -> None:
 
 
 def _glossary(options: argparse.Namespace) -> None:
-    from mapping.resolver.glossary import Entry, Glossary, packed, save
-    from mapping.resolver.lexical import LexicalIndex
+    from mapping.resolver.glossary import Glossary, save
     from training.datasets.sources import encoder_dataset, read_knowledge
+    from training.datasets.written import pack
 
     known = read_knowledge(options.directory, options.edition)
     written = encoder_dataset(known).written
-    entries = [Entry(one.label, one.description, one.answers) for one in written]
-    save(options.models, packed(entries, LexicalIndex(known.taxonomy).rarity))
-    _say(f"{len(entries)} entries, {Glossary.load(options.models).digest}")
+    save(options.models, pack(written, known.taxonomy))
+    _say(f"{len(written)} entries, {Glossary.load(options.models).digest}")
 
 
 def _profile(options: argparse.Namespace) -> Profile:

@@ -13,10 +13,10 @@ import numpy as np
 from mapping.evaluation.cases import UNMAPPED, Case, Question
 from mapping.evaluation.models import answered
 from mapping.evaluation.report import Report
-from mapping.resolver.glossary import Entry, Glossary, packed
-from mapping.resolver.lexical import LexicalIndex
+from mapping.resolver.glossary import Glossary
 from mapping.resolver.retrieve import FEATURES, KnownLabel, Retriever
 from mapping.resolver.types import NONE_OF_THESE
+from training.datasets.written import pack
 from training.lora.folds import fold_of
 from training.routes.base import Array
 from training.routes.fusion import alone, features_of, fused
@@ -161,8 +161,7 @@ class Comparison:
         written = self.known.dataset.written
         if not written:
             return None
-        entries = [Entry(one.label, one.description, one.answers) for one in written]
-        return Glossary(packed(entries, LexicalIndex(self.known.taxonomy).rarity), "")
+        return Glossary(pack(written, self.known.taxonomy), "")
 
     def judge(self, answers: Answers, variant: int) -> "Judged":
         """The figures of one variant."""
